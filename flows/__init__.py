@@ -1,0 +1,1 @@
+"""What runs, when, how often it is retried, and who hears of it: the Prefect side of gd."""

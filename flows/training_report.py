@@ -1,0 +1,269 @@
+"""The main job: read each CSV, train it with every backend, compare them, write a report.
+
+Tasks hand each other the path of a run's draft folder and small values, never a matrix: nothing large is pickled or hashed,
+and a task can be run again alone.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.context import FlowRunContext
+from prefect.states import Completed, Failed
+from prefect.tasks import exponential_backoff
+
+import gd
+from flows.environment import commit, packages
+from flows.progress import follow
+from gd import archive, backends, problems
+from gd.archive import Draft
+from gd.comparison import compare
+from gd.data import Array, DataError, Dataset, Scaling, Source, dataset_name, expand, read_csv, standardize
+from gd.diagnosis import GradientCheck, Spectrum, check_gradient, diagnose, spectrum
+from gd.notation import number, visible
+from gd.optimizers import gradient_descent
+from gd.record import Record, Run, command, epoch_log, failed, trained
+from gd.report import SYMBOLS, WORDS, sentence
+from gd.training import Trace, Training, train
+
+__all__ = ["Ended", "training_report"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """One data set of a flow run: what it came to, and where its report is."""
+
+    name: str
+    folder: str | None  # None where not even a report of the failure could be written
+    record: Record
+
+
+def _may_pass(_task: Any, _run: Any, state: State[Any]) -> bool:
+    """Whether another try may help: a read that broke off, not a file that is wrong."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, OSError) and not isinstance(error, DataError)
+
+
+@task(
+    name="read", task_run_name="{name}: read", cache_policy=NO_CACHE, retries=3,
+    retry_delay_seconds=exponential_backoff(backoff_factor=1), retry_jitter_factor=0.5, retry_condition_fn=_may_pass,
+)  # fmt: skip
+def read(name: str, path: str, source: Source, draft: Draft) -> State[Any] | None:
+    """Read one CSV into the draft. A file that is wrong ends the task as failed, in words, without a traceback."""
+    try:
+        read_csv(Path(path), source.target, source.features, name).save(draft.work)
+    except DataError as error:
+        return Failed(message=str(error), data=error)
+    return None
+
+
+@task(name="prepare", task_run_name="{name}: prepare", cache_policy=NO_CACHE)
+def prepare(name: str, draft: Draft, training: Training) -> float:
+    """Scale the features, find the curvature of the loss, and settle the learning rate."""
+    dataset = Dataset.load(draft.work)
+    d = dataset.X.shape[1]
+    scaling = standardize(dataset.X, training.intercept) if training.standardize else Scaling(np.zeros(d), np.ones(d))
+    design = problems.design(scaling.apply(dataset.X), training.intercept)
+    found = spectrum(design, dataset.y)
+    found.save(draft.work / "spectrum.npz")
+    np.save(draft.work / "design.npy", design)
+    np.save(draft.work / "scaling.npy", np.stack([scaling.shift, scaling.scale]))
+    return found.auto_rate if training.learning_rate == "auto" else training.learning_rate
+
+
+@task(name="train", task_run_name="{name}: train with {backend}", cache_policy=NO_CACHE)
+def train_with(name: str, backend: str, draft: Draft, training: Training, learning_rate: float) -> tuple[float, float]:
+    """Train one backend and hold its gradient against central differences; returns the check's ratio and error."""
+    objective, make = backends.get(backend).objective, problems.LOSSES[training.loss]
+    design, y = _load(draft, "design"), _load(draft, "y")
+    kind = np.dtype(training.dtype)
+    trace = train(
+        objective(make(design.astype(kind, copy=False), y.astype(kind, copy=False))),
+        design.shape[1],
+        gradient_descent(learning_rate),
+        epochs=training.epochs,
+        tolerance=training.stop_below,
+        dtype=kind,
+        progress=follow(name, backend, training.epochs),
+    )
+    trace.save(draft.work / f"trace-{backend}.npz")
+    check = check_gradient(objective(make(design, y)), Spectrum.load(draft.work / "spectrum.npz"))
+    return check.ratio, check.error
+
+
+@task(name="compare", task_run_name="{name}: compare", cache_policy=NO_CACHE)
+def compare_traces(
+    name: str, draft: Draft, run: Run, training: Training, learning_rate: float, checks: Sequence[tuple[float, float]]
+) -> None:
+    """Compare the backends, diagnose the descent, and write `run.json` and `epochs.csv` into the draft."""
+    dataset = Dataset.load(draft.work)
+    scaling = Scaling(*np.load(draft.work / "scaling.npy"))
+    traces = [Trace.load(draft.work / f"trace-{backend}.npz") for backend in training.backends]
+    design = _load(draft, "design")
+    comparison = compare(traces, np.sqrt(np.einsum("ij,ij->j", design, design) / len(design)))
+    diagnosis = diagnose(
+        Spectrum.load(draft.work / "spectrum.npz"), learning_rate, traces, [GradientCheck(*check) for check in checks]
+    )
+    titles = [backends.get(backend).title for backend in training.backends]
+    finished = run.model_copy(update={"finished": datetime.now(UTC)})
+    record = trained(finished, dataset, training, scaling, titles, traces, comparison, diagnosis)
+    features = dataset.provenance.features
+    log = epoch_log(training.backends, traces, features, training.intercept, scaling, comparison, diagnosis)
+    archive.write_record(draft.path, record, log)
+
+
+@task(name="render", task_run_name="{name}: render", cache_policy=NO_CACHE)
+def render(name: str, draft: Draft) -> None:
+    """Draw the figures and the page from what `compare` wrote."""
+    archive.write_report(draft.path)
+
+
+@task(name="archive", task_run_name="{name}: archive", cache_policy=NO_CACHE)
+def keep(name: str, draft: Draft) -> str:
+    """Make the draft a run that is seen; returns its folder."""
+    return str(archive.finish(draft))
+
+
+@flow(name="training-report", flow_run_name="training-report-{label}", validate_parameters=True)
+def training_report(
+    sources: list[Source],
+    training: Training = Training(),  # noqa: B008  (frozen, so that one default serves all calls)
+    reports: str = "reports",
+    label: str = "manual",
+) -> State[Any]:
+    """Train a linear model on each CSV with every backend and write a report of each.
+
+    A data set that fails leaves a report that says why, and the others go on; the flow run then ends as failed.
+
+    Args:
+        sources: CSV files, folders or globs, each with its target and features.
+        training: the settings, the same for all of them.
+        reports: folder to write reports into.
+        label: what to call the flow run on Prefect's page.
+    """
+    ended: list[Ended] = []
+    taken: set[str] = set()
+    for source in sources:
+        try:
+            paths: Sequence[Path] = expand(source.path)
+        except DataError as error:
+            name = _free_name(Path(source.path), taken)
+            ended.append(_fail(name, source, training, Path(reports), _run(source, training), error))
+            continue
+        for path in paths:
+            name = _free_name(path, taken)
+            ended.append(_one(name, source.model_copy(update={"path": str(path)}), training, Path(reports)))
+    _publish(ended)
+    wrong = [item for item in ended if item.record.verdict == "failed"]
+    if any(item.folder for item in ended):
+        archive.write_index(Path(reports))
+    message = f"{len(ended) - len(wrong)} of {len(ended)} data sets trained and reported"
+    if wrong or not ended:
+        names = ", ".join(item.name for item in wrong[:5])
+        return Failed(message=f"{message}; failed: {names}", data=ended)
+    return Completed(message=message, data=ended)
+
+
+def _one(name: str, source: Source, training: Training, reports: Path) -> Ended:
+    """All tasks of one data set; whatever happens ends in a record."""
+    run = _run(source, training)
+    try:
+        draft = archive.begin(reports, name, run.id)
+        state = read(name, source.path, source, draft, return_state=True)
+        if state.is_failed():
+            raise cast("Exception", state.result(raise_on_failure=False))
+        rate = prepare(name, draft, training)
+        checks = [train_with(name, backend, draft, training, rate) for backend in training.backends]
+        compare_traces(name, draft, run, training, rate, checks)
+        render(name, draft)
+        folder = keep(name, draft)
+    except Exception as error:  # noqa: BLE001  (one data set must not take the others with it)
+        return _fail(name, source, training, reports, run, error)
+    return Ended(name, folder, archive.read_record(Path(folder)))
+
+
+def _fail(name: str, source: Source, training: Training, reports: Path, run: Run, error: Exception) -> Ended:
+    """Leave a report that says why there is no result; where even that cannot be written, say so in the record."""
+    record = failed(run.model_copy(update={"finished": datetime.now(UTC)}), source, name, training, error)
+    try:
+        archive.discard(reports, name, run.id)
+        draft = archive.begin(reports, name, run.id)
+        archive.write_record(draft.path, record, None)
+        archive.write_report(draft.path)
+        return Ended(name, str(archive.finish(draft)), record)
+    except OSError as unwritable:
+        message = f"{reports}: no report can be written there ({unwritable.strerror}). Name another folder with --reports."
+        lost = failed(record.run, source, name, training, OSError(message))
+        return Ended(name, None, lost if isinstance(error, OSError) else record)
+
+
+def _run(source: Source, training: Training) -> Run:
+    """Which run this is: begun now, manually or on a schedule."""
+    started = datetime.now(UTC)
+    context = FlowRunContext.get()
+    flow_run = context.flow_run if context else None
+    scheduled = bool(flow_run and flow_run.auto_scheduled)
+    trigger: Literal["manual", "scheduled"] = "scheduled" if scheduled else "manual"
+    return Run(
+        id=f"{started:%Y-%m-%dT%H-%M-%SZ}-{secrets.token_hex(4)}",
+        trigger=trigger,
+        scheduled_for=flow_run.expected_start_time if flow_run and scheduled else None,
+        started=started,
+        finished=started,
+        version=gd.__version__,
+        git=commit(),
+        packages=packages(),
+        command=command(source, training),
+    )
+
+
+def _free_name(path: Path, taken: set[str]) -> str:
+    """A folder name for a data set, unlike any other of this run on any file system; it only depends on the path."""
+    name = dataset_name(path)
+    if name.lower() in taken:
+        name = f"{name}-{sha256(str(path).encode()).hexdigest()[:6]}"
+    taken.add(name.lower())
+    return name
+
+
+def _load(draft: Draft, name: str) -> Array:
+    """An array of the draft, mapped and not read; it begins on a page."""
+    return np.asarray(np.load(draft.work / f"{name}.npy", mmap_mode="c"))
+
+
+def _publish(ended: Sequence[Ended]) -> None:
+    """The verdicts and the final figures as artifacts on Prefect's page."""
+    lines = [
+        f"- {SYMBOLS[item.record.verdict]} **{_plain(item.name)}** {WORDS[item.record.verdict]}. "
+        f"{_plain(sentence(item.record))}"
+        for item in ended
+    ]
+    create_markdown_artifact("\n".join(lines) or "No data set.", key="verdicts", description="What each data set came to")
+    rows = [
+        {
+            "data set": item.name, "verdict": item.record.verdict, "backend": fit.title, "epochs": fit.epochs,
+            "loss": fit.loss, "r2": fit.r2, "intercept": fit.intercept,
+            "weights": ", ".join(f"{visible(name)} {number(value, plain=True)}" for name, value in fit.weights.items()),
+            "report": item.folder,
+        }
+        for item in ended
+        for fit in item.record.fits
+    ]  # fmt: skip
+    create_table_artifact(rows, key="final-figures", description="Where each backend ended, in the units of the CSV")
+
+
+def _plain(text: str) -> str:
+    """Text from the data that Markdown shall not read as markup."""
+    return re.sub(r"([\\`*_{}\[\]<>#|!~&])", r"\\\1", visible(text, 500))

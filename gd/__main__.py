@@ -1,0 +1,5 @@
+"""``python -m gd`` is the command ``gd``."""
+
+from gd.cli import main
+
+main()

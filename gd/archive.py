@@ -1,0 +1,171 @@
+"""Where runs are kept: each in a folder of its own that is there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from gd.figures import draw
+from gd.record import EpochLog, Record
+from gd.report import Report, render, render_index
+
+__all__ = [
+    "Draft",
+    "begin",
+    "discard",
+    "finish",
+    "read",
+    "read_record",
+    "records",
+    "write_index",
+    "write_record",
+    "write_report",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A run's folder while it is made, hidden beside its later place; no index lists it."""
+
+    path: Path
+    final: Path
+
+    @property
+    def work(self) -> Path:
+        """Arrays that the stages of a run hand to each other; gone when the run is finished."""
+        return self.path / "work"
+
+
+def begin(reports: Path, name: str, run_id: str) -> Draft:
+    """Make the folder in which a run is put together.
+
+    Args:
+        reports: the folder of all reports.
+        name: of the data set, fit to be the name of a folder.
+        run_id: unique.
+    """
+    final = reports / name / run_id
+    draft = Draft(final.parent / f".{run_id}", final)
+    draft.work.mkdir(parents=True)
+    return draft
+
+
+def discard(reports: Path, name: str, run_id: str) -> None:
+    """Remove what is left of a draft; nothing where there is none."""
+    shutil.rmtree(reports / name / f".{run_id}", ignore_errors=True)
+
+
+def write_record(folder: Path, record: Record, log: EpochLog | None) -> None:
+    """Write `run.json` and, where something was trained, `epochs.csv`."""
+    (folder / "run.json").write_text(record.to_json() + "\n", encoding="utf-8")
+    if log is not None:
+        _write_epochs(folder / "epochs.csv", record, log)
+
+
+def write_report(folder: Path) -> None:
+    """Draw the figures and render the page from a run's `run.json` and `epochs.csv`: the same bytes each time."""
+    report = read(folder)
+    figures = folder / "figures"
+    if report.pictures:
+        figures.mkdir(exist_ok=True)
+    for picture in report.pictures:
+        (figures / f"{picture.name}.svg").write_text(picture.svg, encoding="utf-8")
+    (folder / "report.html").write_text(render(report), encoding="utf-8")
+
+
+def read(folder: Path) -> Report:
+    """Read a run back.
+
+    Raises:
+        OSError: if a file is missing.
+        ValueError: if `run.json` is not of schema 1.
+    """
+    record = read_record(folder)
+    log = _read_epochs(folder / "epochs.csv") if record.fits else None
+    return Report(record, log, draw(record, log) if log is not None else ())
+
+
+def read_record(folder: Path) -> Record:
+    """Read a run's `run.json`.
+
+    Raises:
+        OSError: if it is missing.
+        ValueError: if it is not of schema 1.
+    """
+    return Record.model_validate_json((folder / "run.json").read_bytes())
+
+
+def finish(draft: Draft) -> Path:
+    """Make a draft a run: everything is on the disk, then one rename shows it."""
+    shutil.rmtree(draft.work, ignore_errors=True)
+    for path in sorted(draft.path.rglob("*")):
+        if path.is_file():
+            _flush(path)
+    draft.path.rename(draft.final)
+    _flush(draft.final.parent)
+    return draft.final
+
+
+def records(reports: Path) -> list[tuple[Path, Record]]:
+    """Every finished run with its folder, newest first; a folder whose `run.json` cannot be read is passed over."""
+    found = []
+    for file in reports.glob("[!.]*/[!.]*/run.json"):
+        try:
+            found.append((file.parent, read_record(file.parent)))
+        except (OSError, ValueError):
+            continue
+    return sorted(found, key=lambda item: (item[1].run.started, item[1].run.id), reverse=True)
+
+
+def write_index(reports: Path) -> Path:
+    """Write the page that lists every run, in one step."""
+    index = reports / "index.html"
+    page = render_index([(folder.relative_to(reports).as_posix(), record) for folder, record in records(reports)])
+    beside = reports / f".index-{os.getpid()}-{os.urandom(4).hex()}"
+    beside.write_text(page, encoding="utf-8")
+    beside.replace(index)
+    return index
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_epochs(path: Path, record: Record, log: EpochLog) -> None:
+    """All digits of every number; a cell is empty where a backend had already stopped."""
+    import pyarrow as pa  # noqa: PLC0415
+    from pyarrow import csv  # noqa: PLC0415
+
+    ended = {f"{fit.backend}_": fit.epochs for fit in record.fits}
+    columns = {}
+    for name, values in log.columns.items():
+        until = next((epochs for prefix, epochs in ended.items() if name.startswith(prefix)), len(log))
+        columns[name] = pa.array(values, mask=np.arange(len(log)) >= until)
+    csv.write_csv(pa.table(columns), path, csv.WriteOptions(quoting_style="needed"))
+
+
+def _read_epochs(path: Path) -> EpochLog:
+    import pyarrow as pa  # noqa: PLC0415
+    from pyarrow import csv  # noqa: PLC0415
+
+    with csv.open_csv(path, parse_options=csv.ParseOptions(newlines_in_values=True)) as reader:
+        names = reader.schema.names
+    options = csv.ConvertOptions(
+        column_types={name: pa.int64() if name == "epoch" else pa.float64() for name in names}, null_values=[""]
+    )
+    table = csv.read_csv(path, parse_options=csv.ParseOptions(newlines_in_values=True), convert_options=options)
+    columns = {}
+    for name in names:
+        column = table.column(name).combine_chunks()
+        if name != "epoch":
+            column = column.fill_null(float("nan"))
+        columns[name] = np.frombuffer(column.buffers()[1], dtype=column.type.to_pandas_dtype())[: len(column)]
+    return EpochLog(columns)

@@ -1,0 +1,20 @@
+"""NumPy, with gradients derived by hand."""
+
+from __future__ import annotations
+
+from gd.backends import Objective
+from gd.data import Array
+from gd.problems import Problem
+
+TITLE = "NumPy"
+
+
+def objective(problem: Problem) -> Objective:
+    """Evaluate the problem with the gradient that stands beside its loss."""
+    arrays, value_and_gradient = problem.arrays, problem.value_and_gradient
+
+    def evaluate(theta: Array) -> tuple[float, Array]:
+        value, gradient = value_and_gradient(theta, *arrays)
+        return float(value), gradient
+
+    return evaluate

@@ -1,0 +1,246 @@
+"""The command `gd`: words in, a flow run, a line for each data set out."""
+
+from __future__ import annotations
+
+import csv
+import os
+import sys
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+from pydantic import ValidationError
+
+import gd
+
+if TYPE_CHECKING:
+    from flows.training_report import Ended
+    from gd.data import Source
+    from gd.record import Record
+    from gd.training import Training
+
+__all__ = ["app", "main"]
+
+app = App(name="gd", version=gd.__version__, help="Gradient descent, twice, reported.")
+
+_USAGE = 2
+
+
+class UsageError(ValueError):
+    """Words of the command that are off."""
+
+
+@app.command
+def run(
+    *csv_files: Annotated[str, Parameter(name="CSV")],
+    target: str | None = None,
+    features: str | None = None,
+    loss: Literal["mse", "notebook"] | None = None,
+    optimizer: Literal["gradient-descent"] | None = None,
+    learning_rate: str | None = None,
+    epochs: int | None = None,
+    tolerance: str | None = None,
+    dtype: Literal["float64", "float32"] | None = None,
+    intercept: bool | None = None,
+    standardize: bool | None = None,
+    backends: str | None = None,
+    preset: Literal["notebook"] | None = None,
+    reports: Path = Path("reports"),
+    json: Annotated[bool, Parameter(negative="")] = False,
+    verbose: Annotated[bool, Parameter(negative="")] = False,
+) -> int:
+    """Train, compare and report on each CSV.
+
+    Args:
+        csv_files: CSV files (gzip is fine), folders, or globs.
+        target: Name of the column to predict.
+        features: Columns to predict from, separated by commas; every numeric column but the target when not given.
+        loss: What to minimise; mse unless the preset says otherwise.
+        optimizer: How to step.
+        learning_rate: A number, or auto for 1/λmax from the data's own curvature (the default).
+        epochs: Steps at most; 1000 by default.
+        tolerance: Converged when the gradient norm has fallen to this share of its first value; 0 never stops early.
+        dtype: Precision of the training; float64 by default.
+        intercept: Whether the model has a constant; yes by default.
+        standardize: Whether to train on features of mean 0 and spread 1; yes by default.
+        backends: Frameworks that train, separated by commas; numpy,torch by default.
+        preset: notebook trains the teaching notebook's five rows as it did.
+        reports: Folder to write reports into.
+        json: Print run.json, one line for each data set, and nothing else.
+        verbose: Show Prefect's own log on standard error.
+    """
+    from gd import training as settings  # noqa: PLC0415  (quick commands load nothing that they do not need)
+
+    given = {
+        "loss": loss, "optimizer": optimizer, "learning_rate": _number_or_auto(learning_rate), "epochs": epochs,
+        "tolerance": _number_or_auto(tolerance), "dtype": dtype, "intercept": intercept, "standardize": standardize,
+        "backends": tuple(_row(backends)) if backends is not None else None,
+    }  # fmt: skip
+    base = settings.preset(preset).model_dump() if preset else {}
+    try:
+        training = settings.Training(**base | {name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        raise UsageError(_first_fault(error)) from None
+    _check_backends(training.backends)
+    ended = _run_flow(_sources(csv_files, target, features, preset), training, reports, verbose=verbose)
+    for item in ended:
+        if json:
+            print(item.record.to_json(indent=None))
+        else:
+            _tell(item)
+    if not json and any(item.folder for item in ended):
+        print(f"All reports: {reports / 'index.html'}")
+    return 1 if not ended or any(item.record.verdict == "failed" for item in ended) else 0
+
+
+@app.command
+def render(folder: Path) -> int:
+    """Draw a run's figures and its report.html again from its run.json and epochs.csv.
+
+    Args:
+        folder: A run's folder.
+    """
+    from gd import archive  # noqa: PLC0415
+
+    try:
+        archive.write_report(folder)
+    except FileNotFoundError as error:
+        print(f"{error.filename}: no such file. Name the folder of a run.", file=sys.stderr)
+        return 1
+    except ValueError as error:
+        print(f"{folder}: its run.json or epochs.csv cannot be read ({str(error).splitlines()[0]}).", file=sys.stderr)
+        return 1
+    print(folder / "report.html")
+    return 0
+
+
+def main(words: list[str] | None = None) -> None:
+    """Run the command and exit: 0 all done, 1 something failed, 2 the words were off."""
+    try:
+        code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+    except (CycloptsError, UsageError) as error:
+        print(f"gd: {' '.join(str(error).split())}", file=sys.stderr)
+        print("Try: gd --help", file=sys.stderr)
+        sys.exit(_USAGE)
+    except KeyboardInterrupt:
+        print("gd: stopped; finished reports are kept.", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _sources(files: tuple[str, ...], target: str | None, features: str | None, preset: str | None) -> list[Source]:
+    from gd.data import Source, bundled  # noqa: PLC0415
+
+    if not files and preset:
+        return [Source(path=_short(bundled(preset)), target=target or "Y")]
+    if not files:
+        raise UsageError("name at least one CSV, or --preset notebook.")
+    if target is None:
+        raise UsageError("--target is missing: name the column to predict.")
+    try:
+        chosen = tuple(name.strip() for name in _row(features)) if features is not None else None
+        return [Source(path=file, target=target, features=chosen) for file in files]
+    except ValidationError as error:
+        raise UsageError(_first_fault(error)) from None
+
+
+def _run_flow(sources: list[Source], training: Training, reports: Path, *, verbose: bool) -> list[Ended]:
+    """Run the flow on the server that PREFECT_API_URL names, else on a temporary one that starts while torch is imported."""
+    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")  # its first start makes a database
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "INFO" if verbose else "CRITICAL")
+    from prefect.settings import get_current_settings  # noqa: PLC0415
+
+    starting = None
+    if get_current_settings().api.url is None:
+        starting = Thread(target=_start_server, name="prefect-server", daemon=True)
+        starting.start()
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import Progress  # noqa: PLC0415
+
+    from flows.progress import TERMINAL  # noqa: PLC0415
+    from flows.training_report import training_report  # noqa: PLC0415
+    from gd import backends  # noqa: PLC0415
+
+    for name in training.backends:
+        backends.get(name)
+    import matplotlib.figure  # noqa: F401, PLC0415  (0.7 s that the server needs anyway)
+
+    if starting:
+        starting.join()
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal, refresh_per_second=2) as progress:
+        TERMINAL.set(progress)
+        state = training_report(sources, training, str(reports), return_state=True)
+    result = state.result(raise_on_failure=False)
+    if isinstance(result, list):
+        return result
+    raise SystemExit(_give_up(state, result))
+
+
+def _start_server() -> None:
+    """Start Prefect's temporary server; the flow's client then finds it running, or says why it does not."""
+    from contextlib import suppress  # noqa: PLC0415
+
+    from prefect.server.api.server import SubprocessASGIServer  # noqa: PLC0415
+
+    with suppress(Exception):
+        SubprocessASGIServer().start()
+
+
+def _give_up(state: Any, error: Any) -> int:
+    reason = str(error or state.message or state.name).splitlines()[0]
+    print(f"gd: the flow did not run: {reason} Is the server of PREFECT_API_URL up? See --verbose.", file=sys.stderr)
+    return 1
+
+
+def _tell(item: Ended) -> None:
+    """One data set's verdict and where its report is; a failure goes to standard error."""
+    from gd.notation import visible  # noqa: PLC0415
+    from gd.report import SYMBOLS, WORDS, sentence  # noqa: PLC0415
+
+    record: Record = item.record
+    stream = sys.stderr if record.verdict == "failed" else sys.stdout
+    plain = (stream.encoding or "").lower().replace("-", "") != "utf8"
+    symbol = "*" if plain else SYMBOLS[record.verdict]
+    text = visible(sentence(record, plain=plain), 2000)
+    print(f"{symbol} {item.name}: {WORDS[record.verdict]}. {text}", file=stream)
+    if item.folder:
+        print(f"  {Path(item.folder) / 'report.html'}", file=stream)
+
+
+def _number_or_auto(text: str | None) -> float | str | None:
+    if text is None or text == "auto":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"{text!r} is neither a number nor auto.") from None
+
+
+def _check_backends(names: tuple[str, ...]) -> None:
+    from gd import backends  # noqa: PLC0415
+
+    for j, name in enumerate(names):
+        if name not in backends.available():
+            raise UsageError(f"--backends: no backend {name!r}; available are {', '.join(backends.available())}.")
+        if name in names[:j]:
+            raise UsageError(f"--backends: {name!r} is named twice.")
+
+
+def _row(text: str) -> list[str]:
+    """Names separated by commas; one that holds a comma is quoted as in a CSV."""
+    return next(csv.reader([text]), [])
+
+
+def _first_fault(error: ValidationError) -> str:
+    fault = error.errors()[0]
+    place = next((str(part) for part in fault["loc"]), "settings").replace("_", "-")
+    return f"--{place}: {fault['msg'].lower()}, not {fault['input']!r}."
+
+
+def _short(path: Path) -> str:
+    """A path as it would be typed here."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -1,0 +1,454 @@
+"""The pictures of a run, each with the sentence that it shows and an alt text made from its numbers."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gd.data import Array, Scaling
+from gd.notation import count, number, visible
+from gd.record import EpochLog, Fit, Record
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["Picture", "decimate", "draw"]
+
+POINTS = 1000  # buckets along the epochs; each keeps its lowest and its highest value
+
+INK, QUIET, GRID, THEORY, LIMIT, PAPER = "#1a1a1a", "#5c5c5c", "#e4e4e4", "#767676", "#b3261e", "#ffffff"
+_LOOKS = (("#0072b2", "-", "o"), ("#d55e00", (0, (4, 3)), "s"), ("#009e73", (0, (1, 2)), "^"))
+_WEIGHTS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#767676", "#b8860b")
+
+THEMED = {
+    INK: "--ink", QUIET: "--quiet", GRID: "--grid", THEORY: "--theory", LIMIT: "--limit", PAPER: "--paper",
+    "#0072b2": "--first", "#d55e00": "--second", "#009e73": "--third", "#cc79a7": "--fourth", "#b8860b": "--fifth",
+}  # fmt: skip
+"""Colours of the pictures and the style sheet's names for them, so that one drawing serves both themes."""
+
+_STYLE: dict[Any, Any] = {
+    "axes.edgecolor": QUIET, "axes.grid": True, "axes.labelcolor": QUIET, "axes.labelsize": 9, "axes.spines.right": False,
+    "axes.spines.top": False, "axes.axisbelow": True, "figure.facecolor": PAPER, "axes.facecolor": PAPER, "font.size": 9,
+    "grid.color": GRID, "grid.linewidth": 0.7, "lines.linewidth": 1.6, "svg.fonttype": "none", "text.color": INK,
+    "text.parse_math": False, "xtick.color": QUIET, "ytick.color": QUIET, "xtick.labelsize": 8, "ytick.labelsize": 8,
+    "axes.linewidth": 0.8, "path.simplify": True, "axes.unicode_minus": True,
+}  # fmt: skip
+_DRAWING = Lock()  # matplotlib's settings are global, and Prefect's tasks are threads
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """One drawing and what it says."""
+
+    name: str  # of its file, without the ending
+    caption: str  # what to see in it
+    alt: str  # what it shows, with its numbers
+    svg: str  # a whole SVG file
+
+
+def draw(record: Record, log: EpochLog) -> list[Picture]:
+    """Every picture of a trained run, in reading order.
+
+    Args:
+        record: of the run; without fits there is nothing to draw.
+        log: its epochs.
+    """
+    if not record.fits or record.diagnosis is None:
+        return []
+    makers = [_loss, _gradient, _weights, _gap] if len(record.fits) > 1 else [_loss, _gradient, _weights]
+    if record.diagnosis.hessian is not None:
+        makers.append(_parabola if len(record.diagnosis.eigenvalues) == 1 else _contours)
+    with _style():
+        return [maker(record, log) for maker in makers]
+
+
+def decimate(x: Array, y: Array, buckets: int = POINTS) -> tuple[Array, Array]:
+    """At most two points a bucket along x, its lowest and its highest, so that no spike of one epoch is lost.
+
+    Args:
+        x: ascending, (k,).
+        y: (k,); what is not finite is left out.
+        buckets: parts of equal length.
+
+    Returns:
+        The points that remain, in order, each at most (2 · buckets,).
+    """
+    finite = np.isfinite(y)
+    x, y = x[finite], y[finite]
+    if len(x) <= 2 * buckets:
+        return x, y
+    edges = np.linspace(0, len(x), buckets + 1).astype(int)
+    keep = {0, len(x) - 1}
+    for low, high in pairwise(edges):
+        keep.add(low + int(np.argmin(y[low:high])))
+        keep.add(low + int(np.argmax(y[low:high])))
+    chosen = np.array(sorted(keep))
+    return x[chosen], y[chosen]
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    from matplotlib import rc_context  # noqa: PLC0415  (0.7 s)
+
+    with _DRAWING, rc_context(_STYLE):
+        yield
+
+
+def _figure(width: float = 7.2, height: float = 3.4, columns: int = 1) -> tuple[Figure, list[Axes]]:
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    figure = Figure(figsize=(width, height))
+    axes = figure.subplots(1, columns, squeeze=False)[0]
+    return figure, list(axes)
+
+
+def _saved(figure: Figure, name: str) -> str:
+    from matplotlib import rc_context  # noqa: PLC0415
+
+    buffer = io.StringIO()
+    with rc_context({"svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    system = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
+    svg = re.sub(r"'DejaVu Sans'[^;\"]*(?=[;\"])", system, buffer.getvalue())
+    return re.sub(r"[ \t]+(?=\n)", "", svg)
+
+
+def _epochs(axes: Axes, longest: int) -> None:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator  # noqa: PLC0415
+
+    axes.set_xlabel("epoch")
+    axes.set_xlim(-0.02 * max(longest - 1, 1), 1.02 * max(longest - 1, 1))
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count(round(value))))
+
+
+def _log_axis(axes: Axes, values: Iterable[Array]) -> bool:
+    """A log axis where the positive values span a decade; else a linear one."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator  # noqa: PLC0415
+
+    joined = np.concatenate([np.asarray(v, dtype=np.float64) for v in values])
+    positive = joined[np.isfinite(joined) & (joined > 0)]
+    if len(positive) == 0 or positive.max() < 10 * positive.min():
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+        return False
+    axes.set_yscale("log", nonpositive="mask")
+    low, high = math.log10(positive.min()), math.log10(positive.max())
+    pad = 0.06 * (high - low)
+    axes.set_ylim(10.0 ** max(low - pad, -307), 10.0 ** min(high + pad, 307))
+    every = max(math.ceil((high - low) / 6), 1)
+    axes.yaxis.set_major_locator(
+        FixedLocator([10.0**d for d in range(math.ceil(low - pad), math.floor(high + pad) + 1, every)])
+    )
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value, 2)))
+    return True
+
+
+def _look(fit: Fit) -> tuple[str, object, str]:
+    return _LOOKS[{"numpy": 0, "torch": 1}.get(fit.backend, 2)]
+
+
+def _lines(axes: Axes, record: Record, log: EpochLog, column: str) -> list[tuple[float, str, str]]:
+    """Each backend's column over the epochs, and where its label belongs: (last value, text, colour)."""
+    labels = []
+    for position, fit in enumerate(record.fits):
+        colour, dash, marker = _look(fit)
+        x, y = decimate(log["epoch"], log[f"{fit.backend}_{column}"])
+        if len(y) == 0:
+            continue
+        every = max(len(x) // 8, 1)
+        axes.plot(
+            x, y, color=colour, linestyle=dash, marker=marker, markersize=4 + position, markevery=(position * every // 2, every),
+            markerfacecolor=PAPER if position else colour, zorder=3 + position,
+        )  # fmt: skip
+        labels.append((float(y[-1]), fit.title, colour))
+    return labels
+
+
+def _label_ends(axes: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
+    """Write each label beside the right edge at the height of its line's end, pushed apart where they would touch."""
+    if not labels:
+        return
+    to_axes = axes.transScale + axes.transLimits
+    wanted = []
+    for value, _, _ in labels:
+        height = float(to_axes.transform((0, value))[1]) if np.isfinite(value) else 1.0
+        wanted.append(min(max(height, 0.0), 1.0) if math.isfinite(height) else 0.0)
+    order = sorted(range(len(labels)), key=lambda j: wanted[j])
+    for below, above in pairwise(order):
+        wanted[above] = max(wanted[above], wanted[below] + 0.075)
+    overshoot = max(wanted[order[-1]] - 1.0, 0.0)
+    for height, (_, text, colour) in zip(wanted, labels, strict=True):
+        axes.annotate(
+            text, (1.015, height - overshoot), xycoords="axes fraction", color=colour, fontsize=8.5, va="center",
+            annotation_clip=False,
+        )  # fmt: skip
+
+
+def _legend(axes: Axes, record: Record) -> None:
+    """Beside the drawing, where paths end too close together for labels of their own."""
+    colours = [*(_look(fit)[0] for fit in record.fits), INK]
+    entries = axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8.5).get_texts()
+    for text, colour in zip(entries, colours, strict=False):
+        text.set_color(colour)
+
+
+def _loss(record: Record, log: EpochLog) -> Picture:
+    assert record.diagnosis is not None
+    figure, (left, right) = _figure(7.6, 3.4, 2)
+    _epochs(left, len(log))
+    _epochs(right, len(log))
+    _log_axis(left, [log[f"{fit.backend}_loss"] for fit in record.fits])
+    left.set_ylabel(f"loss, {visible(record.dataset.target, 24)} squared")
+    left_labels = _lines(left, record, log, "loss")
+    theory = log["theory_excess_loss"]
+    visible_theory = np.where(theory > 1e-300, theory, np.nan)
+    series = [log[f"{fit.backend}_excess_loss"] for fit in record.fits]
+    _log_axis(right, [*series, visible_theory])
+    right.set_ylabel("loss above the optimum")
+    right_labels = _lines(right, record, log, "excess_loss")
+    x, y = decimate(log["epoch"], visible_theory)
+    right.plot(x, y, color=THEORY, linewidth=0.9, zorder=6)
+    if len(y):
+        right_labels.append((float(y[-1]), "theory", THEORY))
+    figure.subplots_adjust(left=0.095, right=0.905, bottom=0.16, top=0.96, wspace=0.62)
+    _label_ends(left, left_labels)
+    _label_ends(right, right_labels)
+    factor = record.diagnosis.contraction**2
+    ends = "; ".join(
+        f"{fit.title} from {number(_first(log, fit, 'loss'))} to {number(_last(log, fit, 'loss'))} in {count(fit.epochs)} epochs"
+        for fit in record.fits
+    )
+    if record.verdict == "diverged":
+        caption = f"The loss rises: each step multiplies the worst direction's share of it by {number(factor)}."
+    elif record.verdict == "disagree":
+        caption = "The losses take different ways. Grey is the way that the stated loss and the learning rate predict."
+    else:
+        caption = (
+            "Left the loss, right what of it lies above the optimum. Grey is the theory, computed from the curvature before "
+            "the first step; late in the descent its slowest direction shrinks by the factor "
+            f"{number(factor, 6)} an epoch."
+        )
+    alt = f"Loss by epoch: {ends}. The optimum's loss is {number(record.diagnosis.optimum_loss)}."
+    return Picture("loss", caption, alt, _saved(figure, "loss"))
+
+
+def _gradient(record: Record, log: EpochLog) -> Picture:
+    figure, (axes,) = _figure()
+    _epochs(axes, len(log))
+    threshold = record.training.tolerance * float(log[f"{record.fits[0].backend}_gradient_norm"][0])
+    series = [log[f"{fit.backend}_gradient_norm"] for fit in record.fits]
+    logarithmic = _log_axis(axes, [*series, np.array([threshold])])
+    axes.set_ylabel("gradient norm")
+    labels = _lines(axes, record, log, "gradient_norm")
+    if threshold > 0 and logarithmic and math.isfinite(threshold):
+        axes.axhline(threshold, color=THEORY, linewidth=0.9, linestyle=(0, (1, 2)))
+        labels.append((threshold, "converged below", THEORY))
+    figure.subplots_adjust(left=0.1, right=0.83, bottom=0.16, top=0.96)
+    _label_ends(axes, labels)
+    ends = "; ".join(
+        f"{fit.title} from {number(_first(log, fit, 'gradient_norm'))} to {number(_last(log, fit, 'gradient_norm'))}"
+        for fit in record.fits
+    )
+    caption = "The length of the gradient, which is 0 at the optimum."
+    if threshold > 0:
+        caption += f" Training stops when it is below {number(record.training.tolerance)} of its first value."
+    return Picture("gradient", caption, f"Gradient norm by epoch: {ends}.", _saved(figure, "gradient"))
+
+
+def _weights(record: Record, log: EpochLog) -> Picture:
+    figure, (axes,) = _figure()
+    _epochs(axes, len(log))
+    trained = {fit.backend: _as_trained(record, log, fit) for fit in record.fits}
+    features = record.dataset.features
+    finals = np.nan_to_num(np.abs(next(iter(trained.values()))[-1, : len(features)]), posinf=0)
+    shown = sorted(np.argsort(-finals, kind="stable")[: len(_WEIGHTS)])
+    labels, dots = [], []
+    for position, fit in enumerate(record.fits):
+        _, dash, _ = _look(fit)
+        for colour, j in zip(_WEIGHTS, shown, strict=False):
+            x, y = decimate(log["epoch"], trained[fit.backend][:, j])
+            if len(y) == 0:
+                continue
+            axes.plot(x, y, color=colour, linestyle=dash, linewidth=1.8 - 0.5 * position, zorder=3 + position)
+            if position == 0 or record.verdict == "disagree":
+                name = visible(features[j], 20)
+                labels.append((float(y[-1]), name if position == 0 else f"{name}, {fit.title}", colour))
+            dots.append(float(y[-1]))
+    optimum = _optimum_as_trained(record)
+    for colour, j in zip(_WEIGHTS, shown, strict=False):
+        axes.axhline(optimum[j], color=colour, linewidth=0.6, linestyle=(0, (1, 3)), zorder=2)
+    axes.set_ylabel("weight, standardised features" if record.training.standardize else "weight")
+    from matplotlib.ticker import FuncFormatter  # noqa: PLC0415
+
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+    figure.subplots_adjust(left=0.1, right=0.79, bottom=0.16, top=0.96)
+    _label_ends(axes, labels)
+    dashes = " and ".join(f"{fit.title} {'solid' if i == 0 else 'dashed'}" for i, fit in enumerate(record.fits))
+    rest = f" The {len(shown)} largest of {len(features)} weights." if len(features) > len(shown) else ""
+    apart = "they part" if record.verdict == "disagree" else "one line where they agree"
+    caption = f"The weights after each step, {dashes}: {apart}. Dotted lines are the least-squares optimum.{rest}"
+    if record.training.standardize and record.training.intercept:
+        caption += " The intercept is left out."
+    ends = ", ".join(
+        f"{visible(features[j])} {number(trained[record.fits[0].backend][-1, j])} (optimum {number(optimum[j])})" for j in shown
+    )
+    return Picture(
+        "weights", caption, f"Weights by epoch, {record.fits[0].title}, at the end: {ends}.", _saved(figure, "weights")
+    )
+
+
+def _gap(record: Record, log: EpochLog) -> Picture:
+    assert record.comparison is not None
+    figure, (axes,) = _figure(height=3.0)
+    _epochs(axes, len(log))
+    epsilon = float(np.finfo(record.training.dtype).eps)
+    gap, allowed = log["relative_weight_gap"] / epsilon, record.comparison.tolerance / epsilon
+    floor = 0.1  # an exact agreement has no place on a log axis: it is drawn at the bottom
+    drawn = np.where(np.isfinite(gap), np.maximum(gap, floor), np.nan)
+    _log_axis(axes, [drawn, np.array([floor, 10.0, allowed])])
+    x, y = decimate(log["epoch"], drawn)
+    axes.plot(x, y, color="#0072b2", linewidth=1.2, zorder=3)
+    axes.axhline(allowed, color=LIMIT, linewidth=1)
+    axes.axhspan(allowed, axes.get_ylim()[1], facecolor="none", edgecolor=LIMIT, hatch="////", linewidth=0, alpha=0.25)
+    axes.set_ylabel("gap, in units of last place")
+    figure.subplots_adjust(left=0.1, right=0.83, bottom=0.18, top=0.96)
+    labels = [(allowed, "tolerance", LIMIT)]
+    if len(y):
+        labels.append((float(y[-1]), "largest gap", "#0072b2"))
+    _label_ends(axes, labels)
+    worst = float(np.nanmax(gap)) if np.isfinite(gap).any() else math.nan
+    caption = f"The largest gap between the backends' weights, in units of the last place that {record.training.dtype} holds"
+    if record.comparison.agree:
+        caption += ": rounding, and no more."
+    else:
+        caption += f". Beyond the red line they disagree, from epoch {count(record.comparison.first_epoch_apart)} on."
+    alt = (
+        f"Gap between the backends by epoch: at most {number(worst, 2)} units of last place; "
+        f"the tolerance is {number(allowed, 2)}."
+    )
+    return Picture("gap", caption, alt, _saved(figure, "gap"))
+
+
+def _parabola(record: Record, log: EpochLog) -> Picture:
+    assert record.diagnosis is not None
+    assert record.diagnosis.hessian is not None
+    figure, (axes,) = _figure()
+    (curvature,), (optimum,) = record.diagnosis.hessian[0], _optimum_as_trained(record)
+    base = record.diagnosis.optimum_loss or 0.0
+    paths = [np.concatenate([[0.0], _as_trained(record, log, fit)[:, 0]]) for fit in record.fits]
+    reach = 1.15 * _reach([path - optimum for path in paths], abs(optimum))
+    grid = np.linspace(optimum - reach, optimum + reach, 200)
+    axes.plot(grid, base + curvature / 2 * (grid - optimum) ** 2, color=THEORY, linewidth=1, zorder=2)
+    labels = []
+    for position, (fit, path) in enumerate(zip(record.fits, paths, strict=True)):
+        colour, dash, marker = _look(fit)
+        seen = path[np.isfinite(path) & (np.abs(path - optimum) <= reach)][:POINTS]
+        lift = base + curvature / 2 * (seen - optimum) ** 2
+        axes.plot(
+            seen, lift, color=colour, linestyle=dash, marker=marker, markersize=4 + position, linewidth=1, zorder=3 + position,
+            markerfacecolor=PAPER if position else colour, markevery=_marked(len(seen)), label=fit.title,
+        )  # fmt: skip
+        labels.append(f"{fit.title} ends at {number(path[-1])} after {count(fit.epochs)} steps")
+    axes.axvline(optimum, color=THEORY, linewidth=0.8, linestyle=(0, (1, 2)))
+    axes.annotate(
+        f"optimum {number(optimum)}", (optimum, 1.0), xycoords=("data", "axes fraction"), color=THEORY, fontsize=8.5,
+        ha="center", va="bottom", annotation_clip=False,
+    )  # fmt: skip
+    name = record.dataset.features[0] if record.dataset.features else "intercept"
+    axes.set_xlabel(f"weight of {visible(name, 30)}")
+    axes.set_ylabel("loss")
+    _legend(axes, record)
+    from matplotlib.ticker import FuncFormatter  # noqa: PLC0415
+
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+    figure.subplots_adjust(left=0.1, right=0.83, bottom=0.16, top=0.92)
+    caption = "The loss is a parabola of the one weight; each mark is where a step led to, beginning at 0."
+    alt = f"Parabola of the loss with its lowest point at {number(optimum)}: {'; '.join(labels)}."
+    return Picture("path", caption, alt, _saved(figure, "path"))
+
+
+def _contours(record: Record, log: EpochLog) -> Picture:
+    assert record.diagnosis is not None
+    assert record.diagnosis.hessian is not None
+    figure, (axes,) = _figure(6.2, 4.2)
+    hessian, optimum = np.array(record.diagnosis.hessian), _optimum_as_trained(record)
+    paths = [np.vstack([np.zeros(2), _as_trained(record, log, fit)]) for fit in record.fits]
+    reaches = [1.2 * _reach([path[:, j] - optimum[j] for path in paths], abs(optimum[j])) for j in (0, 1)]
+    reaches = [max(reach, 0.15 * max(reaches)) for reach in reaches]
+    first, second = (np.linspace(optimum[j] - reaches[j], optimum[j] + reaches[j], 120) for j in (0, 1))
+    a, b = np.meshgrid(first - optimum[0], second - optimum[1])
+    height = (hessian[0, 0] * a * a + 2 * hessian[0, 1] * a * b + hessian[1, 1] * b * b) / 2
+    steps = np.linspace(0, 1, 9)[1:] ** 2
+    axes.contour(first, second, height, levels=steps * float(height.max()), colors=THEORY, linewidths=0.6, zorder=2)
+    ends = []
+    for position, (fit, path) in enumerate(zip(record.fits, paths, strict=True)):
+        colour, dash, marker = _look(fit)
+        seen = path[np.isfinite(path).all(axis=1) & (np.abs(path - optimum) <= reaches).all(axis=1)][:POINTS]
+        axes.plot(
+            seen[:, 0], seen[:, 1], color=colour, linestyle=dash, marker=marker, markersize=4 + position, linewidth=1,
+            markerfacecolor=PAPER if position else colour, markevery=_marked(len(seen)), zorder=3 + position, label=fit.title,
+        )  # fmt: skip
+        ends.append(f"{fit.title} ends at ({number(path[-1, 0])}, {number(path[-1, 1])})")
+    axes.plot(*optimum, marker="+", markersize=11, color=INK, zorder=6, linestyle="none", label="optimum")
+    names = [*record.dataset.features, *(["intercept"] if record.training.intercept else [])]
+    suffix = ", standardised" if record.training.standardize else ""
+    axes.set_xlabel(f"weight of {visible(names[0], 30)}{suffix}")
+    axes.set_ylabel("intercept" if record.training.intercept else f"weight of {visible(names[1], 24)}{suffix}")
+    _legend(axes, record)
+    figure.subplots_adjust(left=0.13, right=0.8, bottom=0.13, top=0.97)
+    caption = "The way over the loss surface: contours of equal loss, each mark where a step led to, beginning at 0."
+    alt = f"Contours of the loss around the optimum ({number(optimum[0])}, {number(optimum[1])}): {'; '.join(ends)}."
+    return Picture("path", caption, alt, _saved(figure, "path"))
+
+
+def _marked(points: int) -> list[int]:
+    """Which points of a path carry a mark: the first twenty, then ever fewer."""
+    later = np.geomspace(20, max(points - 1, 20), 40).astype(int).tolist()
+    return sorted({t for t in (*range(20), *later) if t < points})
+
+
+def _scaling(record: Record) -> Scaling:
+    return Scaling(np.array(record.training.shift), np.array(record.training.scale))
+
+
+def _as_trained(record: Record, log: EpochLog, fit: Fit) -> Array:
+    """The weights as the descent saw them, (epochs of this fit, p)."""
+    intercept = record.training.intercept
+    weights = log.weights(fit.backend, record.dataset.features, intercept)[: fit.epochs]
+    with np.errstate(over="ignore", invalid="ignore"):
+        return _scaling(record).from_units(weights, intercept)
+
+
+def _optimum_as_trained(record: Record) -> Array:
+    assert record.diagnosis is not None
+    found = record.diagnosis
+    weights = [found.optimum[feature] for feature in record.dataset.features]
+    if record.training.intercept:
+        weights.append(found.optimum_intercept or 0.0)
+    return _scaling(record).from_units(np.array(weights), record.training.intercept)
+
+
+def _reach(offsets: Sequence[Array], least: float) -> float:
+    """How far the drawing extends from the optimum: as the paths do, but no further than four times the start."""
+    joined = np.abs(np.concatenate(offsets))
+    furthest = float(joined[np.isfinite(joined)].max(initial=0.0))
+    return min(max(furthest, least), 4 * least) if least > 0 else max(furthest, 1.0)
+
+
+def _first(log: EpochLog, fit: Fit, column: str) -> float:
+    return float(log[f"{fit.backend}_{column}"][0])
+
+
+def _last(log: EpochLog, fit: Fit, column: str) -> float:
+    return float(log[f"{fit.backend}_{column}"][fit.epochs - 1])

