@@ -20,6 +20,7 @@ from gd.record import EpochLog, Fit, Record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 __all__ = ["Picture", "decimate", "draw"]
@@ -37,10 +38,10 @@ THEMED = {
 """Colours of the pictures and the style sheet's names for them, so that one drawing serves both themes."""
 
 _STYLE: dict[Any, Any] = {
-    "axes.edgecolor": QUIET, "axes.grid": True, "axes.labelcolor": QUIET, "axes.labelsize": 9, "axes.spines.right": False,
-    "axes.spines.top": False, "axes.axisbelow": True, "figure.facecolor": PAPER, "axes.facecolor": PAPER, "font.size": 9,
+    "axes.edgecolor": QUIET, "axes.grid": True, "axes.labelcolor": QUIET, "axes.labelsize": 10, "axes.spines.right": False,
+    "axes.spines.top": False, "axes.axisbelow": True, "figure.facecolor": PAPER, "axes.facecolor": PAPER, "font.size": 10,
     "grid.color": GRID, "grid.linewidth": 0.7, "lines.linewidth": 1.6, "svg.fonttype": "none", "text.color": INK,
-    "text.parse_math": False, "xtick.color": QUIET, "ytick.color": QUIET, "xtick.labelsize": 8, "ytick.labelsize": 8,
+    "text.parse_math": False, "xtick.color": QUIET, "ytick.color": QUIET, "xtick.labelsize": 9, "ytick.labelsize": 9,
     "axes.linewidth": 0.8, "path.simplify": True, "axes.unicode_minus": True,
 }  # fmt: skip
 _DRAWING = Lock()  # matplotlib's settings are global, and Prefect's tasks are threads
@@ -65,7 +66,9 @@ def draw(record: Record, log: EpochLog) -> list[Picture]:
     """
     if not record.fits or record.diagnosis is None:
         return []
-    makers = [_loss, _gradient, _weights, _gap] if len(record.fits) > 1 else [_loss, _gradient, _weights]
+    makers = [_loss, _excess, _weights, _gradient]
+    if len(record.fits) > 1:
+        makers.append(_gap)
     if record.diagnosis.hessian is not None:
         makers.append(_parabola if len(record.diagnosis.eigenvalues) == 1 else _contours)
     with _style():
@@ -104,12 +107,13 @@ def _style() -> Iterator[None]:
         yield
 
 
-def _figure(width: float = 7.2, height: float = 3.4, columns: int = 1) -> tuple[Figure, list[Axes]]:
+def _figure(height: float = 3.3, top: float = 0.96) -> tuple[Figure, Axes]:
+    """Narrow enough to be read on a phone, with room at the right for labels."""
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    figure = Figure(figsize=(width, height))
-    axes = figure.subplots(1, columns, squeeze=False)[0]
-    return figure, list(axes)
+    figure = Figure(figsize=(5.6, height))
+    figure.subplots_adjust(left=0.14, right=0.76, bottom=0.5 / height, top=top)
+    return figure, figure.subplots()
 
 
 def _saved(figure: Figure, name: str) -> str:
@@ -132,6 +136,12 @@ def _epochs(axes: Axes, longest: int) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count(round(value))))
 
 
+def _plain_numbers(axis: Axis) -> None:
+    from matplotlib.ticker import FuncFormatter  # noqa: PLC0415
+
+    axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+
+
 def _log_axis(axes: Axes, values: Iterable[Array]) -> bool:
     """A log axis where the positive values span a decade; else a linear one."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator  # noqa: PLC0415
@@ -139,7 +149,7 @@ def _log_axis(axes: Axes, values: Iterable[Array]) -> bool:
     joined = np.concatenate([np.asarray(v, dtype=np.float64) for v in values])
     positive = joined[np.isfinite(joined) & (joined > 0)]
     if len(positive) == 0 or positive.max() < 10 * positive.min():
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
+        _plain_numbers(axes.yaxis)
         return False
     axes.set_yscale("log", nonpositive="mask")
     low, high = math.log10(positive.min()), math.log10(positive.max())
@@ -168,8 +178,8 @@ def _lines(axes: Axes, record: Record, log: EpochLog, column: str) -> list[tuple
             continue
         every = max(len(x) // 8, 1)
         axes.plot(
-            x, y, color=colour, linestyle=dash, marker=marker, markersize=4 + position, markevery=(position * every // 2, every),
-            markerfacecolor=PAPER if position else colour, zorder=3 + position,
+            x, y, color=colour, linestyle=dash, marker=marker, markersize=4 + position,
+            markevery=(position * every // 2, every), markerfacecolor=PAPER if position else colour, zorder=3 + position,
         )  # fmt: skip
         labels.append((float(y[-1]), fit.title, colour))
     return labels
@@ -186,11 +196,11 @@ def _label_ends(axes: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
         wanted.append(min(max(height, 0.0), 1.0) if math.isfinite(height) else 0.0)
     order = sorted(range(len(labels)), key=lambda j: wanted[j])
     for below, above in pairwise(order):
-        wanted[above] = max(wanted[above], wanted[below] + 0.075)
+        wanted[above] = max(wanted[above], wanted[below] + 0.085)
     overshoot = max(wanted[order[-1]] - 1.0, 0.0)
     for height, (_, text, colour) in zip(wanted, labels, strict=True):
         axes.annotate(
-            text, (1.015, height - overshoot), xycoords="axes fraction", color=colour, fontsize=8.5, va="center",
+            text, (1.015, height - overshoot), xycoords="axes fraction", color=colour, fontsize=9.5, va="center",
             annotation_clip=False,
         )  # fmt: skip
 
@@ -198,53 +208,54 @@ def _label_ends(axes: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
 def _legend(axes: Axes, record: Record) -> None:
     """Beside the drawing, where paths end too close together for labels of their own."""
     colours = [*(_look(fit)[0] for fit in record.fits), INK]
-    entries = axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8.5).get_texts()
+    entries = axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=9.5).get_texts()
     for text, colour in zip(entries, colours, strict=False):
         text.set_color(colour)
 
 
 def _loss(record: Record, log: EpochLog) -> Picture:
     assert record.diagnosis is not None
-    figure, (left, right) = _figure(7.6, 3.4, 2)
-    _epochs(left, len(log))
-    _epochs(right, len(log))
-    _log_axis(left, [log[f"{fit.backend}_loss"] for fit in record.fits])
-    left.set_ylabel(f"loss, {visible(record.dataset.target, 24)} squared")
-    left_labels = _lines(left, record, log, "loss")
-    theory = log["theory_excess_loss"]
-    visible_theory = np.where(theory > 1e-300, theory, np.nan)
-    series = [log[f"{fit.backend}_excess_loss"] for fit in record.fits]
-    _log_axis(right, [*series, visible_theory])
-    right.set_ylabel("loss above the optimum")
-    right_labels = _lines(right, record, log, "excess_loss")
-    x, y = decimate(log["epoch"], visible_theory)
-    right.plot(x, y, color=THEORY, linewidth=0.9, zorder=6)
-    if len(y):
-        right_labels.append((float(y[-1]), "theory", THEORY))
-    figure.subplots_adjust(left=0.095, right=0.905, bottom=0.16, top=0.96, wspace=0.62)
-    _label_ends(left, left_labels)
-    _label_ends(right, right_labels)
-    factor = record.diagnosis.contraction**2
-    ends = "; ".join(
-        f"{fit.title} from {number(_first(log, fit, 'loss'))} to {number(_last(log, fit, 'loss'))} in {count(fit.epochs)} epochs"
-        for fit in record.fits
-    )
-    if record.verdict == "diverged":
-        caption = f"The loss rises: each step multiplies the worst direction's share of it by {number(factor)}."
-    elif record.verdict == "disagree":
-        caption = "The losses take different ways. Grey is the way that the stated loss and the learning rate predict."
-    else:
-        caption = (
-            "Left the loss, right what of it lies above the optimum. Grey is the theory, computed from the curvature before "
-            "the first step; late in the descent its slowest direction shrinks by the factor "
-            f"{number(factor, 6)} an epoch."
-        )
+    figure, axes = _figure()
+    _epochs(axes, len(log))
+    _log_axis(axes, [log[f"{fit.backend}_loss"] for fit in record.fits])
+    axes.set_ylabel(f"loss, {visible(record.dataset.target, 24)} squared")
+    _label_ends(axes, _lines(axes, record, log, "loss"))
+    caption = {
+        "diverged": "The loss before each step. It rises: the step is too long.",
+        "disagree": "The loss before each step: the backends take different ways.",
+    }.get(record.verdict, "The loss before each step falls to that of the optimum.")
+    ends = "; ".join(f"{_way(log, fit, 'loss')} in {count(fit.epochs)} epochs" for fit in record.fits)
     alt = f"Loss by epoch: {ends}. The optimum's loss is {number(record.diagnosis.optimum_loss)}."
     return Picture("loss", caption, alt, _saved(figure, "loss"))
 
 
+def _excess(record: Record, log: EpochLog) -> Picture:
+    assert record.diagnosis is not None
+    figure, axes = _figure()
+    _epochs(axes, len(log))
+    theory = np.where(log["theory_excess_loss"] > 1e-300, log["theory_excess_loss"], np.nan)
+    _log_axis(axes, [*(log[f"{fit.backend}_excess_loss"] for fit in record.fits), theory])
+    axes.set_ylabel("loss above the optimum")
+    labels = _lines(axes, record, log, "excess_loss")
+    x, y = decimate(log["epoch"], theory)
+    axes.plot(x, y, color=THEORY, linewidth=0.9, zorder=6)
+    if len(y):
+        labels.append((float(y[-1]), "theory", THEORY))
+    _label_ends(axes, labels)
+    factor = record.diagnosis.contraction**2
+    caption = "What of the loss lies above the optimum. Grey is the theory, from the curvature alone"
+    if record.verdict == "diverged":
+        caption += f": the worst direction's share grows by the factor {number(factor, 4)} an epoch."
+    elif factor > 1e-3:
+        caption += f": late in the descent the slowest direction's share shrinks by the factor {number(factor)} an epoch."
+    else:
+        caption += "."
+    alt = f"Loss above the optimum by epoch: {'; '.join(_way(log, fit, 'excess_loss') for fit in record.fits)}."
+    return Picture("excess", caption, alt, _saved(figure, "excess"))
+
+
 def _gradient(record: Record, log: EpochLog) -> Picture:
-    figure, (axes,) = _figure()
+    figure, axes = _figure()
     _epochs(axes, len(log))
     threshold = record.training.tolerance * float(log[f"{record.fits[0].backend}_gradient_norm"][0])
     series = [log[f"{fit.backend}_gradient_norm"] for fit in record.fits]
@@ -254,12 +265,8 @@ def _gradient(record: Record, log: EpochLog) -> Picture:
     if threshold > 0 and logarithmic and math.isfinite(threshold):
         axes.axhline(threshold, color=THEORY, linewidth=0.9, linestyle=(0, (1, 2)))
         labels.append((threshold, "converged below", THEORY))
-    figure.subplots_adjust(left=0.1, right=0.83, bottom=0.16, top=0.96)
     _label_ends(axes, labels)
-    ends = "; ".join(
-        f"{fit.title} from {number(_first(log, fit, 'gradient_norm'))} to {number(_last(log, fit, 'gradient_norm'))}"
-        for fit in record.fits
-    )
+    ends = "; ".join(_way(log, fit, "gradient_norm") for fit in record.fits)
     caption = "The length of the gradient, which is 0 at the optimum."
     if threshold > 0:
         caption += f" Training stops when it is below {number(record.training.tolerance)} of its first value."
@@ -267,50 +274,43 @@ def _gradient(record: Record, log: EpochLog) -> Picture:
 
 
 def _weights(record: Record, log: EpochLog) -> Picture:
-    figure, (axes,) = _figure()
-    _epochs(axes, len(log))
-    trained = {fit.backend: _as_trained(record, log, fit) for fit in record.fits}
-    features = record.dataset.features
-    finals = np.nan_to_num(np.abs(next(iter(trained.values()))[-1, : len(features)]), posinf=0)
-    shown = sorted(np.argsort(-finals, kind="stable")[: len(_WEIGHTS)])
-    labels, dots = [], []
-    for position, fit in enumerate(record.fits):
-        _, dash, _ = _look(fit)
+    figure, axes = _figure()
+    _epochs(axes, len(log) + 1)
+    axes.set_xlabel("epochs done")
+    features, optimum = record.dataset.features, _optimum_as_trained(record)
+    paths = [_as_trained(record, log, fit) for fit in record.fits]  # each (epochs + 1, p)
+    ends = np.nan_to_num(np.abs(paths[0][-1, : len(features)]), posinf=0)
+    shown = sorted(np.argsort(-ends, kind="stable")[: len(_WEIGHTS)])
+    if record.verdict == "diverged":
+        axes.set_yscale("symlog", linthresh=float(np.abs(optimum[: len(features)]).max(initial=0.0)) or 1.0)
+    labels = []
+    for position, (fit, path) in enumerate(zip(record.fits, paths, strict=True)):
         for colour, j in zip(_WEIGHTS, shown, strict=False):
-            x, y = decimate(log["epoch"], trained[fit.backend][:, j])
-            if len(y) == 0:
-                continue
-            axes.plot(x, y, color=colour, linestyle=dash, linewidth=1.8 - 0.5 * position, zorder=3 + position)
+            x, y = decimate(np.arange(len(path)), path[:, j])
+            axes.plot(x, y, color=colour, linestyle=_look(fit)[1], linewidth=1.8 - 0.5 * position, zorder=3 + position)
             if position == 0 or record.verdict == "disagree":
-                name = visible(features[j], 20)
-                labels.append((float(y[-1]), name if position == 0 else f"{name}, {fit.title}", colour))
-            dots.append(float(y[-1]))
-    optimum = _optimum_as_trained(record)
+                name = visible(features[j], 16)
+                labels.append((float(y[-1]), name if record.verdict != "disagree" else f"{name}, {fit.title}", colour))
     for colour, j in zip(_WEIGHTS, shown, strict=False):
         axes.axhline(optimum[j], color=colour, linewidth=0.6, linestyle=(0, (1, 3)), zorder=2)
     axes.set_ylabel("weight, standardised features" if record.training.standardize else "weight")
-    from matplotlib.ticker import FuncFormatter  # noqa: PLC0415
-
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
-    figure.subplots_adjust(left=0.1, right=0.79, bottom=0.16, top=0.96)
+    _plain_numbers(axes.yaxis)
     _label_ends(axes, labels)
     dashes = " and ".join(f"{fit.title} {'solid' if i == 0 else 'dashed'}" for i, fit in enumerate(record.fits))
-    rest = f" The {len(shown)} largest of {len(features)} weights." if len(features) > len(shown) else ""
     apart = "they part" if record.verdict == "disagree" else "one line where they agree"
-    caption = f"The weights after each step, {dashes}: {apart}. Dotted lines are the least-squares optimum.{rest}"
+    caption = f"The weights, {dashes}: {apart}. Dotted is the least-squares optimum."
+    if len(features) > len(shown):
+        caption += f" The {len(shown)} largest of {len(features)}."
     if record.training.standardize and record.training.intercept:
         caption += " The intercept is left out."
-    ends = ", ".join(
-        f"{visible(features[j])} {number(trained[record.fits[0].backend][-1, j])} (optimum {number(optimum[j])})" for j in shown
-    )
-    return Picture(
-        "weights", caption, f"Weights by epoch, {record.fits[0].title}, at the end: {ends}.", _saved(figure, "weights")
-    )
+    said = ", ".join(f"{visible(features[j])} {number(paths[0][-1, j])} (optimum {number(optimum[j])})" for j in shown)
+    alt = f"Weights by epoch, {record.fits[0].title}, at the end: {said}."
+    return Picture("weights", caption, alt, _saved(figure, "weights"))
 
 
 def _gap(record: Record, log: EpochLog) -> Picture:
     assert record.comparison is not None
-    figure, (axes,) = _figure(height=3.0)
+    figure, axes = _figure()
     _epochs(axes, len(log))
     epsilon = float(np.finfo(record.training.dtype).eps)
     gap, allowed = log["relative_weight_gap"] / epsilon, record.comparison.tolerance / epsilon
@@ -322,7 +322,6 @@ def _gap(record: Record, log: EpochLog) -> Picture:
     axes.axhline(allowed, color=LIMIT, linewidth=1)
     axes.axhspan(allowed, axes.get_ylim()[1], facecolor="none", edgecolor=LIMIT, hatch="////", linewidth=0, alpha=0.25)
     axes.set_ylabel("gap, in units of last place")
-    figure.subplots_adjust(left=0.1, right=0.83, bottom=0.18, top=0.96)
     labels = [(allowed, "tolerance", LIMIT)]
     if len(y):
         labels.append((float(y[-1]), "largest gap", "#0072b2"))
@@ -343,10 +342,10 @@ def _gap(record: Record, log: EpochLog) -> Picture:
 def _parabola(record: Record, log: EpochLog) -> Picture:
     assert record.diagnosis is not None
     assert record.diagnosis.hessian is not None
-    figure, (axes,) = _figure()
+    figure, axes = _figure(top=0.92)
     (curvature,), (optimum,) = record.diagnosis.hessian[0], _optimum_as_trained(record)
     base = record.diagnosis.optimum_loss or 0.0
-    paths = [np.concatenate([[0.0], _as_trained(record, log, fit)[:, 0]]) for fit in record.fits]
+    paths = [_as_trained(record, log, fit)[:, 0] for fit in record.fits]
     reach = 1.15 * _reach([path - optimum for path in paths], abs(optimum))
     grid = np.linspace(optimum - reach, optimum + reach, 200)
     axes.plot(grid, base + curvature / 2 * (grid - optimum) ** 2, color=THEORY, linewidth=1, zorder=2)
@@ -362,17 +361,14 @@ def _parabola(record: Record, log: EpochLog) -> Picture:
         labels.append(f"{fit.title} ends at {number(path[-1])} after {count(fit.epochs)} steps")
     axes.axvline(optimum, color=THEORY, linewidth=0.8, linestyle=(0, (1, 2)))
     axes.annotate(
-        f"optimum {number(optimum)}", (optimum, 1.0), xycoords=("data", "axes fraction"), color=THEORY, fontsize=8.5,
+        f"optimum {number(optimum)}", (optimum, 1.0), xycoords=("data", "axes fraction"), color=THEORY, fontsize=9.5,
         ha="center", va="bottom", annotation_clip=False,
     )  # fmt: skip
     name = record.dataset.features[0] if record.dataset.features else "intercept"
     axes.set_xlabel(f"weight of {visible(name, 30)}")
     axes.set_ylabel("loss")
     _legend(axes, record)
-    from matplotlib.ticker import FuncFormatter  # noqa: PLC0415
-
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
-    figure.subplots_adjust(left=0.1, right=0.83, bottom=0.16, top=0.92)
+    _plain_numbers(axes.yaxis)
     caption = "The loss is a parabola of the one weight; each mark is where a step led to, beginning at 0."
     alt = f"Parabola of the loss with its lowest point at {number(optimum)}: {'; '.join(labels)}."
     return Picture("path", caption, alt, _saved(figure, "path"))
@@ -381,9 +377,9 @@ def _parabola(record: Record, log: EpochLog) -> Picture:
 def _contours(record: Record, log: EpochLog) -> Picture:
     assert record.diagnosis is not None
     assert record.diagnosis.hessian is not None
-    figure, (axes,) = _figure(6.2, 4.2)
+    figure, axes = _figure(4.2)
     hessian, optimum = np.array(record.diagnosis.hessian), _optimum_as_trained(record)
-    paths = [np.vstack([np.zeros(2), _as_trained(record, log, fit)]) for fit in record.fits]
+    paths = [_as_trained(record, log, fit) for fit in record.fits]
     reaches = [1.2 * _reach([path[:, j] - optimum[j] for path in paths], abs(optimum[j])) for j in (0, 1)]
     reaches = [max(reach, 0.15 * max(reaches)) for reach in reaches]
     first, second = (np.linspace(optimum[j] - reaches[j], optimum[j] + reaches[j], 120) for j in (0, 1))
@@ -406,7 +402,8 @@ def _contours(record: Record, log: EpochLog) -> Picture:
     axes.set_xlabel(f"weight of {visible(names[0], 30)}{suffix}")
     axes.set_ylabel("intercept" if record.training.intercept else f"weight of {visible(names[1], 24)}{suffix}")
     _legend(axes, record)
-    figure.subplots_adjust(left=0.13, right=0.8, bottom=0.13, top=0.97)
+    _plain_numbers(axes.xaxis)
+    _plain_numbers(axes.yaxis)
     caption = "The way over the loss surface: contours of equal loss, each mark where a step led to, beginning at 0."
     alt = f"Contours of the loss around the optimum ({number(optimum[0])}, {number(optimum[1])}): {'; '.join(ends)}."
     return Picture("path", caption, alt, _saved(figure, "path"))
@@ -423,11 +420,11 @@ def _scaling(record: Record) -> Scaling:
 
 
 def _as_trained(record: Record, log: EpochLog, fit: Fit) -> Array:
-    """The weights as the descent saw them, (epochs of this fit, p)."""
+    """The weights as the descent saw them, from the start at 0 on, (epochs of this fit + 1, p)."""
     intercept = record.training.intercept
     weights = log.weights(fit.backend, record.dataset.features, intercept)[: fit.epochs]
     with np.errstate(over="ignore", invalid="ignore"):
-        return _scaling(record).from_units(weights, intercept)
+        return np.vstack([np.zeros(weights.shape[1]), _scaling(record).from_units(weights, intercept)])
 
 
 def _optimum_as_trained(record: Record) -> Array:
@@ -446,9 +443,6 @@ def _reach(offsets: Sequence[Array], least: float) -> float:
     return min(max(furthest, least), 4 * least) if least > 0 else max(furthest, 1.0)
 
 
-def _first(log: EpochLog, fit: Fit, column: str) -> float:
-    return float(log[f"{fit.backend}_{column}"][0])
-
-
-def _last(log: EpochLog, fit: Fit, column: str) -> float:
-    return float(log[f"{fit.backend}_{column}"][fit.epochs - 1])
+def _way(log: EpochLog, fit: Fit, column: str) -> str:
+    values = log[f"{fit.backend}_{column}"]
+    return f"{fit.title} from {number(float(values[0]))} to {number(float(values[fit.epochs - 1]))}"

@@ -208,10 +208,10 @@ def epoch_table(record: Record, log: EpochLog) -> Table:
         (count(t), *(number(float(log[name][t]), keep_zeros=True) if t < ended else "—" for name, ended in columns))
         for t in shown
     )
-    parts = [f"showing {count(len(shown))} of {count(len(log))} epochs; all in epochs.csv"] if len(shown) < len(log) else []
+    parts = [f"showing {count(len(shown))} of {count(len(log))} epochs"] if len(shown) < len(log) else []
     if len(features) < len(record.dataset.features):
-        parts.append(f"weights of {len(features)} of {len(record.dataset.features)} features; all in epochs.csv")
-    return Table(tuple(groups), tuple(heads), rows, "; ".join(parts))
+        parts.append(f"showing the weights of {len(features)} of {len(record.dataset.features)} features")
+    return Table(tuple(groups), tuple(heads), rows, ", ".join(parts))
 
 
 def notebook_tables(record: Record, log: EpochLog) -> list[tuple[str, Table]]:
@@ -241,7 +241,7 @@ def equations(record: Record) -> list[tuple[str, str]]:
     """The fitted model in the units of the CSV, (backend, equation): one where the backends agree, else one each."""
     found = []
     for fit in record.fits:
-        if any(weight is None for weight in fit.weights.values()):
+        if fit.outcome == "diverged":
             continue
         text = "" if fit.intercept is None else number(fit.intercept)
         for feature, weight in fit.weights.items():
