@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.context import TaskRunContext
 
 from gd.training import Progress as Callback
 
@@ -37,6 +38,8 @@ def follow(name: str, backend: str, epochs: int) -> Callback:
         nonlocal artifact
         if terminal and bar is not None:
             terminal.update(bar, completed=epoch, description=f"{name}: {backend}, loss {loss:.4g}", visible=True)
+        if TaskRunContext.get() is None:  # called as a plain function: there is no page to show it on
+            return
         percent = 100.0 * epoch / epochs
         if artifact is None:
             made = create_progress_artifact(percent, key=key, description=f"{name}: epochs of {backend}")

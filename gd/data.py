@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import csv
 import difflib
+import errno
 import glob
 import gzip
 import hashlib
 import io
 import re
+import stat
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +43,12 @@ __all__ = [
 Array = NDArray[Any]
 
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "#N/A")
-"""Cells that count as missing, exactly as written."""
+"""Cells that count as missing, exactly as written but for spaces around them; any other spelling of NaN does too."""
 
 _LINES_KEPT = 1000  # of the lines that were dropped; their count is always exact
-_NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
+_SAMPLE = 50  # rows that tell the columns worth reading as numbers from text; a wrong guess costs time and nothing else
+_NUMBER = r"^[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|(?i:nan|inf|infinity))$"
+_DATE_OR_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{1,2}:[0-9]{2}"
 _SUFFIXES = (".csv", ".csv.gz")
 
 
@@ -165,11 +172,13 @@ def standardize(X: Array, center: bool) -> Scaling:
         X: features, (n, d).
         center: whether to subtract the means; False where the model has no intercept.
     """
-    shift = X.mean(axis=0) if center else np.zeros(X.shape[1])
-    deviation = X - shift
-    scale = np.sqrt(np.einsum("ij,ij->j", deviation, deviation) / len(X))
+    unit = np.ldexp(1.0, np.frexp(np.abs(X).max(axis=0))[1] - 1)  # powers of two: squares stay finite, no digit is lost
+    Z = X / unit
+    shift = Z.mean(axis=0) if center else np.zeros(X.shape[1])
+    Z -= shift
+    scale = np.sqrt(np.einsum("ij,ij->j", Z, Z) / len(X))
     constant = X.max(axis=0) == X.min(axis=0)  # exact, where a standard deviation of 4e-17 is not
-    return Scaling(shift, np.where((constant & center) | (scale == 0), 1.0, scale))
+    return Scaling(shift * unit, np.where((constant & center) | (scale == 0), 1.0, scale * unit))
 
 
 def bundled(name: str) -> Path:
@@ -184,16 +193,22 @@ def expand(pattern: str) -> list[Path]:
         DataError: if there is none.
     """
     path = Path(pattern)
-    if path.is_dir():
-        found = sorted(file for file in path.iterdir() if file.name.lower().endswith(_SUFFIXES) and not file.is_dir())
-        if not found:
-            raise DataError(pattern, "no file in this folder ends in .csv or .csv.gz.", "Name the files, or a glob.")
-        return found
-    if path.exists() or not glob.has_magic(pattern):
-        return [path]  # whether it can be read is found out by reading it
-    found = sorted(path for path in map(Path, glob.glob(pattern, recursive=True)) if not path.is_dir())  # noqa: PTH207  (Path.glob takes no absolute pattern)
+    with _lasting(path):
+        if path.is_dir():
+            # hidden files are left alone, as a glob leaves them: ._data.csv is a Mac's note beside data.csv
+            visible = (file for file in path.iterdir() if not file.name.startswith(".") and not file.is_dir())
+            found = sorted(file for file in visible if file.name.lower().endswith(_SUFFIXES))
+            problem, remedy = "no file in this folder ends in .csv or .csv.gz.", "Name the files, or a glob."
+        elif path.exists() or not glob.has_magic(pattern):
+            return [path]  # whether it can be read is found out by reading it
+        else:
+            matches = set(glob.glob(pattern, recursive=True))  # noqa: PTH207  (Path.glob takes no absolute pattern)
+            found = sorted(match for match in map(Path, matches) if not match.is_dir())
+            problem, remedy = "no file matches.", "Check the pattern, or quote it so that the shell leaves it alone."
     if not found:
-        raise DataError(pattern, "no file matches.", "Check the pattern, or quote it so that the shell leaves it alone.")
+        raise DataError(pattern, problem, remedy)
+    for file in found:
+        _check_name(file)
     return found
 
 
@@ -214,20 +229,21 @@ def read_csv(path: Path, target: str, features: Sequence[str] | None = None, nam
         OSError: if reading breaks off for a reason that another try may mend.
     """
     raw = _read_bytes(path)
+    hasher = ThreadPoolExecutor(1)  # beside the reading, a quarter of whose time it would take
+    digest = hasher.submit(hashlib.sha256, raw)
+    hasher.shutdown(wait=False)
     text = _Text(path.name, _decompress(path.name, raw))
-    names = text.header()
-    chosen = _choose(path.name, names, target, features)
-    table = text.parse(names)
-    if table.num_rows == 0:
-        raise DataError(path.name, "a header and no rows.", "Export the table again with its data.")
+    chosen = _choose(path.name, text.names, target, features)
+    table = text.parse([target, *chosen])
 
     columns: dict[str, Array] = {}
     left_out: list[LeftOut] = []
     for column in (target, *chosen):
-        named = column == target or features is not None
-        values = text.numbers(table, column, named, left_out)
-        if values is not None:
-            columns[column] = values
+        found = text.numbers(table, column, column == target or features is not None)
+        if isinstance(found, LeftOut):
+            left_out.append(found)
+        else:
+            columns[column] = found
 
     used = np.ones(table.num_rows, dtype=bool)
     missing_cells = {}
@@ -238,12 +254,13 @@ def read_csv(path: Path, target: str, features: Sequence[str] | None = None, nam
             used &= ~gaps
     rows = int(used.sum())
     if rows < 2:
-        worst = max(missing_cells, key=lambda column: missing_cells[column], default=target)
-        raise DataError(
-            path.name,
-            f"{rows} complete row{'' if rows == 1 else 's'} of {table.num_rows:,}; at least 2 are needed.",
-            f"Column {worst!r} misses {missing_cells.get(worst, 0):,} of them: leave it out with --features, or fill it.",
-        )
+        remedy = "Export the table again with more rows."
+        if missing_cells:
+            worst = max(missing_cells, key=lambda column: missing_cells[column])
+            way_out = "fill it" if worst == target else "leave it out with --features, or fill it"
+            remedy = f"Column {_shown(worst)} has {missing_cells[worst]:,} missing cells: {way_out}."
+        complete = f"{rows} complete row{'' if rows == 1 else 's'} of {table.num_rows:,}"
+        raise DataError(path.name, f"{complete}; at least 2 are needed.", remedy)
     if not used.all():
         columns = {column: values[used] for column, values in columns.items()}
     for column in list(columns):
@@ -253,15 +270,16 @@ def read_csv(path: Path, target: str, features: Sequence[str] | None = None, nam
             del columns[column]
     kept = tuple(column for column in columns if column != target)
     if not kept:
-        why = "; ".join(f"{item.column!r} is left out ({item.reason})" for item in left_out[:3])
-        raise DataError(path.name, f"no numeric column beside the target {target!r}.", f"{why}." if why else "")
+        why = "; ".join(f"{_shown(item.column)} is left out ({item.reason})" for item in left_out[:3])
+        remedy = f"{why[:1].upper()}{why[1:]}." if why else "Add a column to predict from."
+        raise DataError(path.name, f"no numeric column beside the target {_shown(target)}.", remedy)
 
     dropped = np.flatnonzero(~used)
     lines = tuple(text.lines(dropped[:_LINES_KEPT], table.num_rows))
     provenance = Provenance(
         name=name or dataset_name(path),
         path=str(path),
-        sha256=hashlib.sha256(raw).hexdigest(),
+        sha256=digest.result().hexdigest(),
         bytes=len(raw),
         rows=table.num_rows,
         rows_used=rows,
@@ -280,20 +298,45 @@ def read_csv(path: Path, target: str, features: Sequence[str] | None = None, nam
 def dataset_name(path: Path) -> str:
     """A file's name without its endings, fit to be a folder's name: letters, digits, dots, dashes and underscores."""
     stem = re.sub(r"(\.csv)?(\.gz)?$", "", path.name, flags=re.IGNORECASE)
-    return re.sub(r"[^\w.-]+", "-", stem).strip("-.")[:80] or "data"
+    plain = re.sub(r"[^\w.-]+", "-", stem).strip("-.")
+    return plain.encode()[:80].decode(errors="ignore") or "data"
 
 
 def _read_bytes(path: Path) -> bytes:
-    try:
+    with _lasting(path):
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise DataError(str(path), "is a folder.", "Name a file in it.")
+        if not stat.S_ISREG(mode):  # a pipe that nobody writes into would be waited on for ever
+            raise DataError(str(path), "is a pipe or a device.", "Write its output to a file first.")
         return path.read_bytes()
-    except FileNotFoundError:
+
+
+@contextmanager
+def _lasting(path: Path) -> Iterator[None]:
+    """Refuse in words what no other try will mend; any other error of the operating system passes."""
+    _check_name(path)
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError):
+        if path.is_symlink():
+            raise DataError(str(path), "a link to a file that is not there.", "Link it again.") from None
         near = difflib.get_close_matches(path.name, _siblings(path), n=3)
         remedy = f"Did you mean {' or '.join(near)}?" if near else "Check the path."
         raise DataError(str(path), "no such file.", remedy) from None
-    except IsADirectoryError:
-        raise DataError(str(path), "is a folder.", "Name a file in it.") from None
     except PermissionError:
         raise DataError(str(path), "may not be read by this user.", "Change its permissions.") from None
+    except OSError as error:
+        lasting = {errno.ELOOP: "a link that leads back to itself.", errno.ENAMETOOLONG: "longer than a path may be."}
+        if error.errno not in lasting:
+            raise
+        raise DataError(str(path)[:200], lasting[error.errno], "Check the path.") from None
+
+
+def _check_name(path: Path) -> None:
+    if re.search("[\0\ud800-\udfff]", str(path)):  # a record of it could not be written
+        readable = str(path).encode(errors="backslashreplace").decode().replace("\0", r"\0")
+        raise DataError(readable, "the path is not UTF-8.", "Rename the file.")
 
 
 def _siblings(path: Path) -> list[str]:
@@ -314,193 +357,229 @@ def _decompress(name: str, raw: bytes) -> bytes:
 
 def _choose(file: str, names: list[str], target: str, features: Sequence[str] | None) -> list[str]:
     """Check the named columns against the header and return the features to look at, in order."""
+    known = set(names)
     for wanted, role in [(target, "target"), *((feature, "feature") for feature in features or ())]:
-        if wanted in names:
+        if wanted in known:
             continue
-        near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.5) or names[:8]
-        remedy = f"The nearest names are {', '.join(map(repr, near))}."
+        near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.5)
+        remedy = f"The nearest names are {', '.join(map(_shown, near))}." if near else f"Its columns are {_listed(names)}."
         if len(names) == 1 and re.search(r"[;\t|]", names[0]):
-            remedy = f"The header is one column, {names[0]!r}: cells must be separated by commas."
-        raise DataError(file, f"no column {wanted!r} for the {role}.", remedy)
+            remedy = f"The header is one column, {_shown(names[0])}: cells must be separated by commas."
+        raise DataError(file, f"no column {_shown(wanted)} for the {role}.", remedy)
     if features is None:
         return [name for name in names if name != target]
     if not features:
         raise DataError(file, "an empty list of features.", "Name at least one, or none to use all numeric columns.")
     if target in features:
-        raise DataError(file, f"{target!r} is both the target and a feature.", "Take it out of the features.")
-    repeated = [feature for j, feature in enumerate(features) if feature in features[:j]]
-    if repeated:
-        raise DataError(file, f"the feature {repeated[0]!r} is named twice.", "Name it once.")
+        raise DataError(file, f"{_shown(target)} is both the target and a feature.", "Take it out of the features.")
+    if (repeated := _repeated(features)) is not None:
+        raise DataError(file, f"the feature {_shown(features[repeated[1]])} is named twice.", "Name it once.")
     return list(features)
 
 
+def _repeated(names: Sequence[str]) -> tuple[int, int] | None:
+    """Positions of the first name that stands twice, if any does."""
+    first: dict[str, int] = {}
+    for j, name in enumerate(names):
+        if first.setdefault(name, j) != j:
+            return first[name], j
+    return None
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(map(_shown, names[:8])) + (f" and {len(names) - 8:,} more" if len(names) > 8 else "")
+
+
+def _shown(text: str) -> str:
+    """A cell or a name on one line of an error."""
+    quoted = repr(text[:100])
+    return quoted if len(quoted) <= 60 else f"{quoted[:57]}…{quoted[0]}"
+
+
 class _Text:
-    """The bytes of a CSV file, and how to say where in them something stands."""
+    """The bytes of a CSV file, the names in its header, and how to say on which line something stands.
+
+    pyarrow reads; it knows no lines, takes 0x1F for 31 where it guesses types, and overlooks a quote that is never closed.
+    So it is told which columns to try as numbers, quotes are checked, and Python's own reader is asked about lines.
+    """
 
     def __init__(self, file: str, data: bytes) -> None:
         self.file = file
         self.data = data.removeprefix(b"\xef\xbb\xbf")
-        self.header_lines = 0
-        if not self.data.strip():
+        if not self.data or self.data.isspace():
             raise DataError(file, "the file is empty.", "Export the table again.")
         if self.data.startswith((b"\xff\xfe", b"\xfe\xff")):
             raise DataError(file, "the file is UTF-16.", "Save it as UTF-8.")
         if (nul := self.data.find(b"\0")) >= 0:
-            raise DataError(self._at(nul), "a NUL byte, which no CSV holds.", "Export the table again.")
+            raise DataError(self._line_of(nul), "a NUL byte, which no CSV holds.", "Export the table again.")
         try:
-            self.data.decode()
+            if not self.data.isascii():
+                self.data.decode()
         except UnicodeDecodeError as error:
-            raise DataError(self._at(error.start), "a byte that is not UTF-8.", "Save the file as UTF-8.") from None
+            raise DataError(self._line_of(error.start), "a byte that is not UTF-8.", "Save the file as UTF-8.") from None
+        header = next((found for found in self._records() if any(cell.strip() for cell in found[2])), None)
+        if header is None:
+            raise DataError(file, "every cell is empty.", "Export the table again.")
+        line, self.header_end, cells = header
+        self.names = [cell.strip() or f"column {j}" for j, cell in enumerate(cells, 1)]
+        if (repeated := _repeated(self.names)) is not None:
+            name, (first, second) = _shown(self.names[repeated[1]]), repeated
+            problem = f"two columns are named {name} (columns {first + 1} and {second + 1})."
+            raise DataError(f"{file}, line {line}", problem, "Rename one.")
+        ends = re.finditer(rb"\r\n|\r|\n", self.data)
+        end = next(islice(ends, self.header_end - 1, None), None)
+        self.body = end.end() if end else len(self.data)  # where the rows begin
+        self.quoted = self.data.find(b'"', self.body) >= 0
 
-    def _at(self, position: int) -> str:
-        line = self.data.count(b"\n", 0, position) + 1
-        return f"{self.file}, line {line}"
-
-    def records(self) -> Any:
-        """Python's own reader over the whole text, from the header on; slow, and knows its line."""
-        return csv.reader(io.StringIO(self.data.decode(), newline=""))
-
-    def header(self) -> list[str]:
-        """The names of the columns; an empty one is named by its position.
+    def _records(self) -> Iterator[tuple[int, int, list[str]]]:
+        """First line, last line and cells of everything but empty lines, by Python's own reader: slow, and strict.
 
         Raises:
-            DataError: if a name stands twice.
+            DataError: at a quote that is not closed, or not at the end of its cell.
         """
-        reader = self.records()
-        cells: list[str] = next(record for record in reader if record)
-        self.header_lines = reader.line_num
-        names = [cell.strip() or f"column {j}" for j, cell in enumerate(cells, 1)]
-        for j, name in enumerate(names):
-            if name in names[:j]:
-                places = f"columns {names.index(name) + 1} and {j + 1}"
-                raise DataError(
-                    f"{self.file}, line {self.header_lines}",
-                    f"two columns are named {name!r} ({places}).",
-                    "Rename one.",
-                )
-        return names
+        csv.field_size_limit(2**31 - 1)  # the default refuses text that pyarrow reads
+        reader = csv.reader(io.TextIOWrapper(io.BytesIO(self.data), encoding="utf-8", newline=""), strict=True)
+        line = 1
+        try:
+            for cells in reader:
+                if cells:
+                    yield line, reader.line_num, cells
+                line = reader.line_num + 1
+        except csv.Error as error:
+            problem = "a quote is never closed." if "end of data" in str(error) else "text after a closing quote."
+            remedy = "Put the cell in quotes, and write a quote within it twice."
+            raise DataError(f"{self.file}, line {line}", problem, remedy) from None
 
-    def parse(self, names: list[str]) -> Any:
-        """All cells as a pyarrow table, its types inferred from every row.
+    def _rows(self) -> Iterator[tuple[int, list[str]]]:
+        """The line that each row begins on, and its cells."""
+        return ((line, cells) for line, _, cells in self._records() if line > self.header_end)
+
+    def _line_ends(self, start: int, stop: int) -> int:
+        ends = self.data.count(b"\n", start, stop)
+        if self.data.find(b"\r", start, stop) >= 0:  # to find none takes a tenth of the time of counting none
+            ends += self.data.count(b"\r", start, stop) - self.data.count(b"\r\n", start, stop)
+        return ends
+
+    def _line_of(self, position: int) -> str:
+        return f"{self.file}, line {self._line_ends(0, position) + 1}"
+
+    def parse(self, wanted: Sequence[str]) -> Any:
+        """The wanted columns as a pyarrow table: float64 where all cells are numbers or missing, otherwise as written.
 
         Raises:
-            DataError: at the first row with too few or too many cells.
+            DataError: if there is no row, at the first row with too few or too many cells, and at a broken quote.
         """
         import pyarrow as pa  # noqa: PLC0415  (0.1 s, and only reading needs it)
         from pyarrow import csv as arrow  # noqa: PLC0415
 
-        quoted = b'"' in self.data
-        try:
-            table = arrow.read_csv(
-                pa.BufferReader(self.data),
-                arrow.ReadOptions(column_names=names, skip_rows=self.header_lines),
-                arrow.ParseOptions(newlines_in_values=quoted),
-                arrow.ConvertOptions(null_values=list(MISSING), strings_can_be_null=True, true_values=[], false_values=[]),
+        def read(types: dict[str, Any], block_size: int | None) -> Any:
+            return arrow.read_csv(
+                pa.BufferReader(pa.py_buffer(self.data).slice(self.body)),
+                arrow.ReadOptions(column_names=self.names, block_size=block_size),
+                arrow.ParseOptions(newlines_in_values=self.quoted),
+                arrow.ConvertOptions(column_types=types, include_columns=list(wanted), null_values=list(MISSING)),
             )
+
+        sample = [cells for _, cells in islice(self._rows(), _SAMPLE) if len(cells) == len(self.names)]
+        if not sample and next(self._rows(), None) is None:
+            raise DataError(self.file, "a header and no rows.", "Export the table again with its data.")
+        at = {name: j for j, name in enumerate(self.names)}
+        number = re.compile(_NUMBER)
+        guessed = {
+            column: pa.float64()
+            if all((cell := cells[at[column]].strip()) in MISSING or number.match(cell) for cells in sample)
+            else pa.string()
+            for column in wanted
+        }
+        try:
+            try:
+                table = read(guessed, None)
+            except pa.ArrowInvalid:  # a cell that is no number, a row longer than a block, or a row that is ragged
+                table = read(dict.fromkeys(wanted, pa.string()), min(len(self.data), 2**31 - 1))
         except pa.ArrowInvalid as error:
-            if "Empty CSV" in str(error):
-                return pa.table({name: pa.array([], pa.float64()) for name in names})
-            raise self._ragged(len(names), error) from None
-        if quoted:  # an unbalanced quote swallows lines without an error: both readers must count the same rows
-            counted = sum(1 for record in self.records() if record) - 1
-            if counted != table.num_rows:
-                raise self._ragged(len(names), ValueError("unbalanced quotes"))
+            raise self._ragged(error) from None
+        if self.quoted and not self._well_quoted() and sum(1 for _ in self._rows()) != table.num_rows:
+            raise self._ragged(ValueError("unbalanced quotes"))
         return table
 
-    def _ragged(self, width: int, error: Exception) -> DataError:
-        reader = self.records()
-        try:
-            start = 1
-            for record in reader:
-                if record and len(record) != width:
-                    where = f"{self.file}, line {start}"
-                    cells = f"{len(record)} cell{'' if len(record) == 1 else 's'} where the header has {width}."
-                    return DataError(where, cells, "Quote cells that hold a comma, or mend the row.")
-                start = reader.line_num + 1
-        except csv.Error as broken:
-            return DataError(f"{self.file}, line {reader.line_num}", f"{broken}.", "Mend the row.")
-        return DataError(self.file, f"the rows cannot be told apart ({str(error).splitlines()[0]}).", "Check its quotes.")
+    def _well_quoted(self) -> bool:
+        """Whether every quote opens where a cell begins or closes where it ends: then no reader can take it differently."""
+        text = np.frombuffer(self.data, np.uint8)
+        quotes = np.flatnonzero(text[self.body :] == ord('"')) + self.body
+        beside = np.frombuffer(b',\r\n"', np.uint8)
+        before, after = text[quotes[::2] - 1], text[np.minimum(quotes[1::2] + 1, len(text) - 1)]
+        return len(quotes) % 2 == 0 and bool(np.isin(before, beside).all() and np.isin(after, beside).all())
 
-    def numbers(self, table: Any, column: str, named: bool, left_out: list[LeftOut]) -> Array | None:
-        """One column as float64, (rows,), NaN where a cell is missing; None when it is no number and was not asked for.
+    def _ragged(self, error: Exception) -> DataError:
+        width = len(self.names)
+        for line, cells in self._rows():
+            if len(cells) != width:
+                found = f"{len(cells)} cell{'' if len(cells) == 1 else 's'} where the header has {width}."
+                return DataError(f"{self.file}, line {line}", found, "Quote cells that hold a comma, or mend the row.")
+        reason = str(error).splitlines()[0][:200]
+        return DataError(self.file, f"the rows cannot be told apart ({reason}).", "Check its quotes.")
+
+    def numbers(self, table: Any, column: str, named: bool) -> Array | LeftOut:
+        """One column as float64, (rows,), NaN where a cell is missing; or why it is left out, unless it was named.
 
         Raises:
-            DataError: at the first cell of a named column that is no number, or that is infinite; also when most cells of
-                a column are numbers and some are not, since leaving it out would hide a mistake.
+            DataError: at the first cell of a named column that is no number, and at one that is infinite; also where most
+                cells are numbers and some are not, since leaving the column out would hide a mistake.
         """
         import pyarrow as pa  # noqa: PLC0415
-        from pyarrow import compute  # noqa: PLC0415
 
         cells = table.column(column)
-        if pa.types.is_null(cells.type):
-            if named:
-                raise DataError(self.file, f"column {column!r} holds no value.", "Leave it out, or fill it.")
-            left_out.append(LeftOut(column=column, reason="no value in any row"))
-            return None
-        if not (pa.types.is_integer(cells.type) or pa.types.is_floating(cells.type)):
-            if not (pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type)):
-                kind, wrong, share = "dates or times", np.flatnonzero(_flags(compute.is_valid(cells))), 0.0
-            else:
-                right = compute.fill_null(compute.match_substring_regex(cells, _NUMBER), True)
-                present = table.num_rows - cells.null_count
-                wrong = np.flatnonzero(~_flags(right))
-                kind, share = "text", 1 - len(wrong) / present
-            if named or share > 0.5:
-                row = int(wrong[0])
-                (line,) = self.lines(np.array([row]), table.num_rows)
+        if pa.types.is_string(cells.type):
+            values, wrong, share = _converted(cells)
+            if len(wrong):
+                if not named and share <= 0.5:
+                    first = cells[int(wrong[0])].as_py().strip()
+                    return LeftOut(column=column, reason="dates or times" if re.match(_DATE_OR_TIME, first) else "text")
                 count = "" if len(wrong) == 1 else f" (the first of {len(wrong):,} such cells)"
-                raise DataError(
-                    f"{self.file}, line {line}, column {column!r}",
-                    f"{_shorten(str(cells[row].as_py()))} is not a number{count}.",
-                    "Mend the cell, write NA for a missing value, or leave the column out with --features.",
-                )
-            left_out.append(LeftOut(column=column, reason=kind))
-            return None
-        filled = compute.fill_null(compute.cast(cells, pa.float64()), float("nan"))
-        values = np.concatenate(
-            [np.frombuffer(chunk.buffers()[1])[chunk.offset : chunk.offset + len(chunk)] for chunk in filled.chunks]
-        )
+                remedy = "Mend the cell, write NA for a missing value, or leave the column out with --features."
+                raise self._refused(column, int(wrong[0]), f"is not a number{count}.", remedy)
+        else:
+            values = cells.to_numpy()
         infinite = np.flatnonzero(np.isinf(values))
         if len(infinite):
-            (line,) = self.lines(infinite[:1], table.num_rows)
-            raise DataError(
-                f"{self.file}, line {line}, column {column!r}",
-                "the cell is infinite.",
-                "Write a finite number, or NA for a missing value.",
-            )
-        return values
+            remedy = "Write a finite number, or NA for a missing value."
+            raise self._refused(column, int(infinite[0]), "is infinite in float64.", remedy)
+        if np.isnan(values[0]) and np.isnan(values).all():
+            if named:
+                raise DataError(self.file, f"column {_shown(column)} holds no value.", "Leave it out, or fill it.")
+            return LeftOut(column=column, reason="no value in any row")
+        return np.asarray(values)
+
+    def _refused(self, column: str, row: int, problem: str, remedy: str) -> DataError:
+        line, cells = next(islice(self._rows(), row, None))
+        cell = cells[self.names.index(column)]
+        return DataError(f"{self.file}, line {line}, column {_shown(column)}", f"{_shown(cell)} {problem}", remedy)
 
     def lines(self, rows: Array, total: int) -> list[int]:
         """Lines of the file, counted from 1, on which the given rows of the table begin (`rows` ascending)."""
         if len(rows) == 0:
             return []
-        ends = self.data.count(b"\n") + (not self.data.endswith(b"\n"))
-        if b'"' not in self.data and ends - self.header_lines == total:
-            return [int(row) + self.header_lines + 1 for row in rows]
-        wanted, found = set(map(int, rows)), []
-        reader, row, start = self.records(), -1, 1  # row -1 is the header
-        for record in reader:
-            if record:
-                if row in wanted:
-                    found.append(start)
-                row += 1
-            if len(found) == len(wanted):
-                break
-            start = reader.line_num + 1
-        return found
+        lines = self._line_ends(self.body, len(self.data)) + (not self.data.endswith((b"\r", b"\n")))
+        if lines == total and not self.quoted:  # a row on every line
+            return [int(row) + self.header_end + 1 for row in rows]
+        wanted = set(rows.tolist())
+        return [line for row, (line, _) in enumerate(islice(self._rows(), int(rows[-1]) + 1)) if row in wanted]
 
 
-def _flags(values: Any) -> Array:
-    """A boolean column without nulls as a NumPy array, (rows,), without a detour through pandas."""
+def _converted(cells: Any) -> tuple[Array, Array, float]:
+    """Text as float64, (rows,), which rows are no numbers, (wrong,), and the share of numbers among what is not missing."""
     import pyarrow as pa  # noqa: PLC0415
     from pyarrow import compute  # noqa: PLC0415
 
-    chunks = compute.cast(values, pa.uint8()).chunks
-    return np.concatenate(
-        [np.frombuffer(chunk.buffers()[1], np.uint8)[chunk.offset : chunk.offset + len(chunk)] for chunk in chunks]
-    ).astype(bool)
-
-
-def _shorten(cell: str) -> str:
-    shown = repr(cell)
-    return shown if len(shown) <= 40 else f"{shown[:37]}…'"
+    trimmed = compute.ascii_trim_whitespace(cells)
+    missing = compute.is_in(trimmed, pa.array(MISSING))
+    try:
+        values = compute.cast(compute.if_else(missing, None, trimmed), pa.float64()).to_numpy()
+    except pa.ArrowInvalid:
+        gaps = missing.to_numpy()
+        right = compute.match_substring_regex(trimmed, _NUMBER).to_numpy() & ~gaps
+        wrong = np.flatnonzero(~(right | gaps))
+        if len(wrong):
+            return np.empty(0), wrong, float(right.sum() / (len(right) - gaps.sum()))
+        values = np.array([np.nan if gap else float(cell) for gap, cell in zip(gaps, trimmed.to_pylist(), strict=True)])
+    return values, np.empty(0, np.intp), 1.0

@@ -9,13 +9,14 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from gd.comparison import Comparison
-from gd.data import Array, DataError, Dataset, Provenance, Scaling, Source
+from gd.data import Array, DataError, Dataset, Provenance, Scaling, Source, bundled
 from gd.diagnosis import Diagnosis
 from gd.training import Outcome, Trace, Training, preset
 
@@ -265,14 +266,17 @@ def failed(run: Run, source: Source, name: str, training: Training, error: Excep
 
 def command(source: Source, training: Training) -> str:
     """The command that does the same again, fit to be pasted into a shell."""
-    if training.preset and training.model_copy(update={"backends": ("numpy", "torch")}) == preset(training.preset):
-        words = ["gd", "run", "--preset", training.preset]
-        default = preset(training.preset)
-    else:
-        words = ["gd", "run", source.path, "--target", source.target]
-        if source.features:
-            words += ["--features", _row(source.features)]
-        default = Training()
+    default = preset(training.preset) if training.preset else Training()
+    words = ["gd", "run"]
+    ours = training.preset is not None and Path(source.path).resolve() == bundled(training.preset).resolve()
+    if not ours:
+        words.append(source.path)
+    if training.preset:
+        words += ["--preset", training.preset]
+    if not ours:
+        words += ["--target", source.target]
+    if source.features:
+        words += ["--features", _row(source.features)]
     for name in ("loss", "optimizer", "learning_rate", "epochs", "tolerance", "dtype"):
         if (value := getattr(training, name)) != getattr(default, name):
             words += [f"--{name.replace('_', '-')}", str(value)]

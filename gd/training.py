@@ -177,7 +177,10 @@ def _rises(loss: Array, final_loss: float) -> bool:
 
 
 def norm(gradient: Array) -> float:
-    """Euclidean length in float64, without overflow or underflow on the way: entries of 1e-200 and 1e200 keep theirs."""
+    """Euclidean length in float64, without overflow or underflow on the way: entries of 1e-200 and 1e200 keep theirs.
+
+    NumPy warns where the plain square overflows: call it under ``np.errstate(over="ignore")``.
+    """
     wide = gradient.astype(np.float64, copy=False)
     square = float(wide @ wide)
     if 1e-280 < square < 1e300:

@@ -1,0 +1,129 @@
+"""What the tests share: real data, a whole run made by the flow's own tasks, a Prefect server, a browser."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"  # without it "database is locked" was seen
+os.environ["DO_NOT_TRACK"] = "1"
+os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="gd-prefect-")  # before anything imports Prefect
+os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "120"
+os.environ.pop("PREFECT_API_URL", None)
+
+from gd.archive import Draft, begin, read
+from gd.data import Array, Dataset, Provenance, Source, bundled, read_csv
+from gd.report import Report
+from gd.training import Training, preset
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+CHROMIUM = "/usr/bin/chromium"
+
+Fit = Callable[..., Path]
+
+
+def pytest_sessionfinish() -> None:
+    """Leave nothing in the temporary folder."""
+    shutil.rmtree(os.environ["PREFECT_HOME"], ignore_errors=True)
+
+
+def dataset(X: Array, y: Array, name: str = "made") -> Dataset:
+    """A data set from arrays, its features named x0, x1 and so on."""
+    features = tuple(f"x{j}" for j in range(X.shape[1]))
+    provenance = Provenance(name=name, path=f"{name}.csv", rows=len(y), rows_used=len(y), target="y", features=features)
+    return Dataset(np.asfortranarray(X), y, provenance)
+
+
+def write_csv(path: Path, X: Array, y: Array, names: tuple[str, ...] | None = None) -> Path:
+    """A CSV of all digits: the features, then y."""
+    header = [*(names or (f"x{j}" for j in range(X.shape[1]))), "y"]
+    rows = [",".join(header), *(",".join(map(repr, map(float, [*row, value]))) for row, value in zip(X, y, strict=True))]
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return path
+
+
+def run_tasks(source: Source, training: Training, reports: Path, name: str = "made", finish: bool = True) -> Path:
+    """One data set through the flow's own tasks, without a server; the run's folder, or its draft's."""
+    from flows import training_report as flow  # noqa: PLC0415  (a second of imports that few tests need)
+
+    run = flow._run(source, training)
+    draft: Draft = begin(reports, name, run.id)
+    read_csv(Path(source.path), source.target, source.features, name).save(draft.work)
+    rate = flow.prepare.fn(name, draft, training)
+    checks = [flow.train_with.fn(name, backend, draft, training, rate) for backend in training.backends]
+    flow.compare_traces.fn(name, draft, run, training, rate, checks)
+    flow.render.fn(name, draft)
+    return Path(flow.keep.fn(name, draft)) if finish else draft.path
+
+
+@pytest.fixture(scope="session")
+def penguins() -> Dataset:
+    """The bundled real table."""
+    return read_csv(bundled("penguins"), "body_mass_g")
+
+
+@pytest.fixture(scope="session")
+def plane() -> Dataset:
+    """Forty rows of a plane with a little noise."""
+    rng = np.random.default_rng(20260901)
+    X = rng.normal(size=(40, 3))
+    return dataset(X, X @ [1.5, -2.0, 0.5] + 4 + 0.1 * rng.normal(size=40), "plane")
+
+
+@pytest.fixture(scope="session")
+def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A finished run for each verdict that training can end with."""
+    reports = tmp_path_factory.mktemp("cases")
+    table = Source(path=str(bundled("penguins")), target="body_mass_g")
+    settings = {
+        "converged": Training(),
+        "exhausted": Training(learning_rate=0.001),
+        "diverged": Training(learning_rate=1.5),
+    }
+    folders = {verdict: run_tasks(table, training, reports, verdict) for verdict, training in settings.items()}
+    rows = Source(path=str(bundled("notebook")), target="Y")
+    return folders | {"disagree": run_tasks(rows, preset("notebook"), reports, "notebook")}
+
+
+@pytest.fixture(scope="session")
+def reports(cases: dict[str, Path]) -> dict[str, Report]:
+    """The same runs, read back."""
+    return {verdict: read(folder) for verdict, folder in cases.items()}
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[None]:
+    """A real Prefect server with a database of its own, one for the whole session."""
+    from prefect.testing.utilities import prefect_test_harness  # noqa: PLC0415
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium, headless; CI may not go without it."""
+    if not Path(CHROMIUM).exists():
+        reason = f"no Chromium at {CHROMIUM}: apt-get install chromium"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415
+
+    quiet = (
+        "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+        "--disable-component-update --disable-sync"
+    )
+    with sync_playwright() as play:
+        opened = play.chromium.launch(executable_path=CHROMIUM, args=quiet.split())
+        yield opened
+        opened.close()

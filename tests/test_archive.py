@@ -1,0 +1,131 @@
+"""Runs on the disk: whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gd import archive
+from gd.data import Source, bundled
+from gd.report import Report
+from gd.training import Training
+from tests.conftest import run_tasks
+
+
+def test_a_run_leaves_the_promised_files(cases: dict[str, Path]) -> None:
+    """Report, record, every epoch and the figures, in a folder named by start and chance; nothing of the work remains."""
+    folder = cases["disagree"]
+    assert {"report.html", "run.json", "epochs.csv", "figures"} == {path.name for path in folder.iterdir()}
+    figures = {"loss.svg", "excess.svg", "weights.svg", "gradient.svg", "gap.svg", "path.svg"}
+    assert figures == {path.name for path in (folder / "figures").iterdir()}
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    assert folder.name == record["run"]["id"]
+    date, code = folder.name.rsplit("-", 1)
+    assert record["run"]["started"][:19].replace(":", "-") + "Z" == date
+    assert len(code) == 8
+
+
+@pytest.mark.parametrize("verdict", ["converged", "diverged", "disagree"])
+def test_epochs_csv_holds_every_digit(verdict: str, cases: dict[str, Path], reports: dict[str, Report]) -> None:
+    """Python's own reader gets the very numbers of the log back; a backend that had stopped has empty cells."""
+    log = reports[verdict].log
+    assert log is not None
+    with (cases[verdict] / "epochs.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(log) == len(rows)
+    for name, values in log.columns.items():
+        read = np.array([float(row[name]) if row[name] else np.nan for row in rows])
+        np.testing.assert_array_equal(values.astype(float), read)
+
+
+def test_the_index_lists_every_run_newest_first(cases: dict[str, Path]) -> None:
+    """One row a run, with its verdict and a link that leads to it."""
+    reports = cases["converged"].parent.parent
+    page = archive.write_index(reports).read_text(encoding="utf-8")
+    found = archive.records(reports)
+    started = [record.run.started for _, record in found]
+    assert sorted(started, reverse=True) == started
+    assert 4 == len(found) == page.count("/report.html")
+    for folder, record in found:
+        assert f'href="{folder.relative_to(reports).as_posix()}/report.html"' in page
+        assert (folder / "report.html").is_file()
+        assert record.dataset.name in page
+
+
+def test_an_empty_archive_has_an_index(tmp_path: Path) -> None:
+    """No run yet is said, not an error."""
+    assert "No run yet." in archive.write_index(tmp_path).read_text(encoding="utf-8")
+
+
+def test_drafts_and_broken_records_are_not_listed(tmp_path: Path) -> None:
+    """What is not finished or cannot be read takes nothing else with it."""
+    good = run_tasks(Source(path=str(bundled("notebook")), target="Y"), Training(), tmp_path, "good")
+    run_tasks(Source(path=str(bundled("notebook")), target="Y"), Training(), tmp_path, "good", finish=False)
+    (tmp_path / "bad" / "run").mkdir(parents=True)
+    (tmp_path / "bad" / "run" / "run.json").write_text('{"schema": 1, "run"', encoding="utf-8")
+    assert [good] == [folder for folder, _ in archive.records(tmp_path)]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import gd.archive, gd.report
+from gd.data import Source, bundled
+from gd.training import Training
+where, name = sys.argv[1], sys.argv[2]
+module, _, function = where.rpartition(".")
+owner = sys.modules[module]
+real = getattr(owner, function)
+def fatal(*words, **named):
+    if function == "finish":                # in the middle of it: all is flushed, nothing is renamed
+        os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGKILL)
+        return real(*words, **named)
+    result = real(*words, **named)
+    os.kill(os.getpid(), signal.SIGKILL)
+setattr(owner, function, fatal)
+from tests.conftest import run_tasks
+run_tasks(Source(path=str(bundled("notebook")), target="Y"), Training(), Path(name), "victim")
+"""
+
+
+@pytest.mark.parametrize(
+    "where", ["gd.archive.begin", "gd.archive.write_record", "gd.archive.draw", "gd.archive.render", "gd.archive.finish"]
+)
+def test_a_killed_run_leaves_no_half_folder(where: str, tmp_path: Path) -> None:
+    """SIGKILL at any stage: earlier runs stay listed, the killed one is nowhere to be seen."""
+    before = run_tasks(Source(path=str(bundled("notebook")), target="Y"), Training(), tmp_path, "victim")
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, where, str(tmp_path)], capture_output=True, timeout=120, check=False, env=environment
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    page = archive.write_index(tmp_path).read_text(encoding="utf-8")
+    assert page.count("/report.html") == 1
+    assert [before] == [folder for folder, _ in archive.records(tmp_path)]
+    visible = [path.name for path in (tmp_path / "victim").iterdir() if not path.name.startswith(".")]
+    assert [before.name] == visible
+
+
+def test_two_runs_give_the_same_epochs(tmp_path: Path) -> None:
+    """Every run is reproducible to the last bit: epochs.csv is the same file twice."""
+    source = Source(path=str(bundled("penguins")), target="body_mass_g")
+    first, second = (run_tasks(source, Training(), tmp_path, name) for name in ("a", "b"))
+    assert (first / "epochs.csv").read_bytes() == (second / "epochs.csv").read_bytes()
+
+
+def test_names_of_columns_survive_epochs_csv(tmp_path: Path) -> None:
+    """Commas, quotes and newlines in a feature's name come back."""
+    path = tmp_path / "odd.csv"
+    path.write_text('"a,b","c""d","e\nf",y\n1,2,3,4\n2,1,5,6\n4,4,1,9\n7,2,2,1\n', encoding="utf-8")
+    folder = run_tasks(Source(path=str(path), target="y"), Training(epochs=5), tmp_path)
+    log = archive.read(folder).log
+    assert log is not None
+    assert {"numpy_weight_a,b", 'numpy_weight_c"d', "numpy_weight_e\nf"} <= set(log.columns)

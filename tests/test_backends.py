@@ -1,0 +1,94 @@
+"""Every backend, whatever its framework, does the same."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gd import backends
+from gd.data import Array, Dataset
+from gd.problems import LOSSES, design, least_squares
+
+NAMES = backends.available()
+
+
+def test_available_backends_begin_with_numpy() -> None:
+    """NumPy and PyTorch are installed here, and NumPy comes first."""
+    assert NAMES[0] == "numpy"
+    assert "torch" in NAMES
+
+
+def test_an_unknown_backend_is_refused() -> None:
+    """The error names what there is."""
+    with pytest.raises(ValueError, match=r"no backend 'abacus': available are numpy"):
+        backends.get("abacus")
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", NAMES)
+def test_objective_keeps_types(name: str, dtype: str, plane: Dataset) -> None:
+    """A loss is a Python float, a gradient an array in the problem's precision and θ's shape; θ is left alone."""
+    A = design(plane.X, True, dtype)
+    theta = np.full(4, 0.25, dtype)
+    value, gradient = backends.get(name).objective(least_squares(A, plane.y.astype(dtype)))(theta)
+    assert type(value) is float
+    assert (np.dtype(dtype), (4,)) == (gradient.dtype, gradient.shape)
+    assert theta.tolist() == [0.25] * 4
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gradient_matches_central_differences(name: str, plane: Dataset) -> None:
+    """Every backend's gradient agrees with central differences of its own loss."""
+    objective = backends.get(name).objective(least_squares(design(plane.X, True), plane.y))
+    theta = np.array([0.5, -1.0, 2.0, 3.0])
+    expected = [(objective(theta + 1e-3 * e)[0] - objective(theta - 1e-3 * e)[0]) / 2e-3 for e in np.eye(4)]
+    np.testing.assert_allclose(objective(theta)[1], expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_all_backends_state_the_same_loss(loss: str, plane: Dataset) -> None:
+    """The loss is one function, evaluated by each framework."""
+    problem = LOSSES[loss](plane.X, plane.y)
+    theta = np.array([0.1, 0.2, 0.3])
+    values = [backends.get(name).objective(problem)(theta)[0] for name in NAMES]
+    np.testing.assert_allclose(values, values[0], rtol=1e-14)
+
+
+def test_torch_never_calls_the_gradient_derived_by_hand(plane: Dataset) -> None:
+    """What makes the backends a check of each other: for the notebook's pair PyTorch still finds the true gradient."""
+    theta = np.zeros(3)
+    wrong = backends.get("torch").objective(LOSSES["notebook"](plane.X, plane.y))(theta)[1]
+    right = backends.get("torch").objective(LOSSES["mse"](plane.X, plane.y))(theta)[1]
+    assert right.tolist() == wrong.tolist()
+
+
+def placed(array: Array, offset: int) -> Array:
+    """A copy that begins so many bytes after a multiple of 64."""
+    buffer = np.empty(array.nbytes + 128, np.uint8)
+    start = -buffer.ctypes.data % 64 + offset
+    copy = buffer[start : start + array.nbytes].view(array.dtype).reshape(array.shape, order="F")
+    copy[...] = array
+    return copy
+
+
+@pytest.mark.parametrize("rows", [50, 5003, 100_003])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_last_bit_does_not_depend_on_memory(name: str, rows: int) -> None:
+    """The same arrays anywhere in memory give the same bits: runs are reproducible on one machine."""
+    rng = np.random.default_rng(7)
+    X, y = np.asfortranarray(rng.normal(size=(rows, 7))), rng.normal(size=rows)
+    theta = rng.normal(size=7)
+    found = set()
+    for offset in (0, 8, 24, 40):
+        value, gradient = backends.get(name).objective(least_squares(placed(X, offset), placed(y, 64 - offset)))(theta)
+        found.add((value, gradient.tobytes()))
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_read_only_arrays_are_fine(name: str, plane: Dataset) -> None:
+    """A mapped file that may not be written serves as data, without a warning."""
+    X, y = plane.X.copy(order="F"), plane.y.copy()
+    X.flags.writeable = y.flags.writeable = False
+    value, _ = backends.get(name).objective(least_squares(X, y))(np.zeros(3))
+    assert pytest.approx(float(plane.y @ plane.y) / 40) == value

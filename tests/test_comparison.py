@@ -1,0 +1,133 @@
+"""Traces side by side."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from gd import backends
+from gd.comparison import compare, tolerance
+from gd.data import Array, Dataset
+from gd.optimizers import gradient_descent
+from gd.problems import design, least_squares
+from gd.training import Outcome, Trace, train
+
+
+def trace(loss: list[float], theta: list[list[float]], outcome: Outcome = Outcome.EXHAUSTED, dtype: str = "float64") -> Trace:
+    """A trace from its losses and its weights after each step."""
+    k = len(loss)
+    rows = np.array([[0.0] * len(theta[0]), *theta], dtype)
+    return Trace(np.array(loss), np.ones(k), rows, np.arange(k) * 1.0, loss[-1], outcome)
+
+
+def test_equal_traces_agree() -> None:
+    """No gap anywhere, and nothing to part at."""
+    one = trace([4.0, 1.0], [[1.0], [1.5]])
+    found = compare([one, one])
+    assert found.agree
+    assert found.first_epoch_apart is None
+    assert [0.0, 0.0] == found.weight_gap.tolist() == found.loss_gap.tolist() == found.relative_weight_gap.tolist()
+
+
+def test_gaps_by_hand() -> None:
+    """|1.5 - 1.2| = 0.3 of the largest weight so far, 1.5; |1 - 2| = 1 of √(2 · 4)."""
+    found = compare([trace([4.0, 1.0], [[1.0], [1.5]]), trace([4.0, 2.0], [[1.0], [1.2]])])
+    np.testing.assert_allclose(found.weight_gap, [0.0, 0.3], atol=1e-15)
+    np.testing.assert_allclose(found.relative_weight_gap, [0.0, 0.2], atol=1e-15)
+    np.testing.assert_allclose(found.loss_gap, [0.0, 1.0])
+    np.testing.assert_allclose(found.relative_loss_gap, [0.0, 1 / math.sqrt(8)])
+    assert found.first_epoch_apart == 1
+
+
+def test_three_traces_show_their_widest_gap() -> None:
+    """The gap is between any two of them."""
+    found = compare([trace([4.0], [[w]]) for w in (1.0, 1.1, 0.8)])
+    np.testing.assert_allclose(found.weight_gap, [0.3], rtol=1e-14)
+
+
+def test_a_single_trace_agrees_with_itself() -> None:
+    """One backend alone has no gap."""
+    assert compare([trace([4.0], [[1.0]])]).agree
+
+
+def test_traces_of_different_length_are_compared_as_far_as_the_shortest() -> None:
+    """A stop that rounding moved by an epoch is no disagreement."""
+    longer = trace([4.0, 1.0, 0.5], [[1.0], [1.5], [1.6]])
+    found = compare([longer, trace([4.0, 1.0], [[1.0], [1.5]])])
+    assert len(found.loss_gap) == 2
+    assert found.agree
+
+
+def test_the_notebook_parts_at_epoch_0() -> None:
+    """The first step already leads to 2.2 in one part and to 0.44 in the other, under the same first loss."""
+    found = compare([trace([44.0], [[2.2]], dtype="float32"), trace([44.0], [[0.44]], dtype="float32")])
+    assert found.first_epoch_apart == 0
+
+
+def test_a_weight_of_almost_nothing_may_part_by_rounding() -> None:
+    """A target that has nothing to do with the feature leaves a weight of rounding size: no disagreement."""
+    first, second = trace([1.0], [[3e-17]]), trace([1.0], [[-2e-17]])
+    assert not compare([first, second]).agree
+    assert compare([first, second], np.ones(1)).agree
+
+
+def test_one_backend_that_alone_overflows_parts() -> None:
+    """From the first value that is not finite on the gaps are NaN, and it is where they part."""
+    broken = trace([4.0, math.inf], [[1.0], [math.nan]], Outcome.DIVERGED)
+    found = compare([trace([4.0, 1.0], [[1.0], [1.5]]), broken])
+    assert found.first_epoch_apart == 1
+    assert math.isnan(found.weight_gap[1])
+
+
+def test_backends_that_overflow_together_agree() -> None:
+    """Diverging is not disagreeing."""
+    first = trace([4.0, 1e300, math.inf], [[1.0], [1e150], [math.inf]], Outcome.DIVERGED)
+    second = trace([4.0, 1e300], [[1.0], [1e150]], Outcome.DIVERGED)
+    assert compare([first, second]).agree
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.3, 1.05, 5.0])
+@pytest.mark.parametrize("offset", [0.0, 1e3])
+def test_backends_agree_whether_stable_or_not(rate: float, offset: float, plane: Dataset) -> None:
+    """Rounding alone never counts as disagreement: slow, fast, just unstable, wild; centred or far from zero."""
+    A = design(plane.X, True)
+    scale = np.sqrt(np.einsum("ij,ij->j", A, A) / len(A))
+    traces = []
+    for name in backends.available():
+        objective = backends.get(name).objective(least_squares(A, plane.y + offset))
+        traces.append(train(objective, 4, gradient_descent(rate), epochs=400))
+    assert compare(traces, scale).agree
+
+
+@pytest.mark.parametrize("share", [1e-6, 1e-9])
+def test_a_gradient_that_is_slightly_off_is_seen(share: float, plane: Dataset) -> None:
+    """An error of a billionth in one gradient is found on the way."""
+    A = design(plane.X, True)
+
+    def run(factor: float) -> Trace:
+        right = backends.get("numpy").objective(least_squares(A, plane.y))
+
+        def objective(theta: Array) -> tuple[float, Array]:
+            value, gradient = right(theta)
+            return value, gradient * factor
+
+        return train(objective, 4, gradient_descent(0.1), epochs=50)
+
+    assert not compare([run(1.0), run(1.0 + share)], np.sqrt(np.einsum("ij,ij->j", A, A) / len(A))).agree
+
+
+def test_the_tolerance_follows_precision_and_epochs() -> None:
+    """16 ε (1 + epochs), with ε = 2⁻⁵² or 2⁻²³, and never above √ε."""
+    assert tolerance("float64", 1000) == 16 * 2.0**-52 * 1001
+    assert tolerance("float32", 10) == 16 * 2.0**-23 * 11
+    assert tolerance("float32", 10**6) == 2.0**-11.5
+
+
+def test_nothing_and_strangers_are_refused() -> None:
+    """There must be a trace, and all of one descent."""
+    with pytest.raises(ValueError, match="no trace"):
+        compare([])
+    with pytest.raises(ValueError, match="different descents"):
+        compare([trace([1.0], [[1.0]]), trace([1.0], [[1.0, 2.0]])])

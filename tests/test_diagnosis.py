@@ -1,0 +1,172 @@
+"""Curvature, stable steps, predictions, and the check of each gradient."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gd import backends
+from gd.data import Array, Dataset, standardize
+from gd.diagnosis import Spectrum, check_gradient, diagnose, spectrum
+from gd.optimizers import gradient_descent
+from gd.problems import LOSSES, design, least_squares
+from gd.training import Outcome, train
+
+X, Y = np.arange(1.0, 6.0)[:, None], np.arange(2.0, 12.0, 2.0)
+
+
+def test_the_notebooks_parabola_by_hand() -> None:
+    """J = 11 (W - 2)²: curvature 22, stable below 2/22, best step 1/22, optimum 2 with loss 0, condition 1."""
+    found = spectrum(X, Y)
+    assert found.eigenvalues.tolist() == [22.0]
+    assert pytest.approx(2 / 22) == found.stable_below
+    assert pytest.approx(1 / 22) == found.best_rate == found.auto_rate
+    assert found.condition == 1.0
+    np.testing.assert_allclose(found.optimum, [2.0], rtol=1e-15)
+    assert found.optimum_loss < 1e-29
+    assert pytest.approx(0.78) == found.contraction(0.01)
+
+
+def test_epochs_are_predicted_by_hand() -> None:
+    """The error keeps 0.78 a step and the excess loss its square: 1e-6 after ⌈6 ln 10 / (-2 ln 0.78)⌉ = 28 epochs."""
+    assert spectrum(X, Y).epochs_to(0.01) == 28
+    assert spectrum(X, Y).epochs_to(1 / 22) == 1
+
+
+def test_no_epochs_are_enough_above_the_limit() -> None:
+    """At and above the stable limit the excess loss does not fall."""
+    found = spectrum(X, Y)
+    assert math.inf == found.epochs_to(found.stable_below) == found.epochs_to(1.0)
+
+
+def test_two_curvatures_by_hand() -> None:
+    """Columns (1, 1, -1, -1) and 3·(1, -1, 1, -1): H = diag(2, 18), condition 9, best step 2/20, limit 2/18."""
+    A = np.array([[1.0, 3.0], [1.0, -3.0], [-1.0, 3.0], [-1.0, -3.0]])
+    found = spectrum(A, A @ [1.0, 1.0])
+    np.testing.assert_allclose(found.eigenvalues, [2.0, 18.0], rtol=1e-15)
+    assert pytest.approx(9.0) == found.condition
+    assert pytest.approx(0.1) == found.best_rate
+    assert pytest.approx(1 / 9) == found.stable_below
+    assert pytest.approx(0.8) == found.contraction(found.best_rate)  # (κ - 1)/(κ + 1)
+
+
+@pytest.mark.parametrize("name", backends.available())
+@pytest.mark.parametrize("share", [0.3, 1.0, 1.9])
+def test_the_spectral_prediction_is_the_descent(name: str, share: float, penguins: Dataset) -> None:
+    """Theory and practice are one line: at each of 60 epochs the excess loss is the predicted one, to 1e-9."""
+    A = design(standardize(penguins.X, True).apply(penguins.X), True)
+    found = spectrum(A, penguins.y)
+    rate = share * found.auto_rate
+    trace = train(backends.get(name).objective(least_squares(A, penguins.y)), 5, gradient_descent(rate), epochs=60)
+    np.testing.assert_allclose(found.excess(trace.theta[:-1]), found.predicted_excess(rate, np.arange(60)), rtol=1e-9)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 1.0])
+def test_the_predicted_epochs_are_those_it_takes(share: float, penguins: Dataset) -> None:
+    """The prediction is exact to the epoch."""
+    A = design(standardize(penguins.X, True).apply(penguins.X), True)
+    found = spectrum(A, penguins.y)
+    rate = share * found.auto_rate
+    trace = train(backends.get("numpy").objective(least_squares(A, penguins.y)), 5, gradient_descent(rate), epochs=1500)
+    excess = found.excess(trace.theta)
+    assert int(np.argmax(excess <= 1e-6 * excess[0])) == found.epochs_to(rate)
+
+
+@settings(deadline=None, max_examples=50)
+@given(n=st.integers(8, 60), d=st.integers(1, 6), offset=st.sampled_from([0.0, 10.0]), seed=st.integers(0, 2**32 - 1))
+def test_the_optimum_is_that_of_lstsq(n: int, d: int, offset: float, seed: int) -> None:
+    """For every full table the optimum is numpy.linalg.lstsq's, and its loss the mean of the squared residuals."""
+    rng = np.random.default_rng(seed)
+    A = rng.normal(size=(n, d)) + offset
+    y = rng.normal(size=n)
+    if np.linalg.cond(A) > 1e4:
+        return
+    expected = np.linalg.lstsq(A, y)[0]
+    found = spectrum(A, y)
+    np.testing.assert_allclose(found.optimum, expected, rtol=1e-9, atol=1e-11 * np.abs(expected).max())
+    assert pytest.approx(np.mean((A @ expected - y) ** 2), rel=1e-9, abs=1e-25) == found.optimum_loss
+
+
+def test_collinear_features_have_an_infinite_condition() -> None:
+    """A column twice: one direction is flat, the optimum is the shortest, as lstsq gives it, and nothing is NaN."""
+    column = np.arange(6.0)
+    A, y = np.column_stack([column, column]), 3 * column
+    found = spectrum(A, y)
+    assert math.inf == found.condition
+    assert found.eigenvalues[0] == 0.0
+    np.testing.assert_allclose(found.optimum, [1.5, 1.5], rtol=1e-12)
+    assert math.isfinite(found.best_rate)
+    assert found.epochs_to(found.auto_rate) == 1
+
+
+def test_a_flat_loss_has_no_limit() -> None:
+    """Features of nothing but zeros: any step is stable, and `auto` still gives a number."""
+    found = spectrum(np.zeros((4, 1)), np.ones(4))
+    assert math.inf == found.stable_below
+    assert found.auto_rate == 1.0
+    assert found.epochs_to(1.0) == 0
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("name", backends.available())
+def test_the_gradient_check_measures_the_ratio(name: str, loss: str, plane: Dataset) -> None:
+    """NumPy's gradient of the notebook's loss is n = 40 times the stated one; every other ratio is 1."""
+    A = design(plane.X, True)
+    found = check_gradient(backends.get(name).objective(LOSSES[loss](A, plane.y)), spectrum(A, plane.y))
+    expected = 40.0 if (name, loss) == ("numpy", "notebook") else 1.0
+    assert pytest.approx(expected, rel=1e-8) == found.ratio
+    assert found.error < 1e-7 * expected
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_the_gradient_check_works_at_any_scale(scale: float, plane: Dataset) -> None:
+    """Features of millionths or millions are checked as exactly."""
+    A = design(plane.X * scale, True)
+    found = check_gradient(backends.get("numpy").objective(least_squares(A, plane.y)), spectrum(A, plane.y))
+    assert pytest.approx(1.0, rel=1e-7) == found.ratio
+
+
+def test_the_gradient_check_sees_a_wrong_direction(plane: Dataset) -> None:
+    """A gradient with one sign turned has an error that no ratio explains."""
+    A = design(plane.X, True)
+    right = backends.get("numpy").objective(least_squares(A, plane.y))
+
+    def objective(theta: Array) -> tuple[float, Array]:
+        value, gradient = right(theta)
+        return value, gradient * [1, -1, 1, 1]
+
+    assert check_gradient(objective, spectrum(A, plane.y)).error > 0.1
+
+
+def test_a_flat_loss_has_no_ratio() -> None:
+    """Where the loss is flat there is nothing to compare, and the check says so by NaN."""
+    A = np.zeros((4, 1))
+    found = check_gradient(backends.get("numpy").objective(least_squares(A, np.ones(4))), spectrum(A, np.ones(4)))
+    assert math.isnan(found.ratio)
+
+
+def test_a_diagnosis_puts_it_together(plane: Dataset) -> None:
+    """The distance left is that of the backend that ended furthest away."""
+    A = design(plane.X, True)
+    found = spectrum(A, plane.y)
+    objective = backends.get("numpy").objective(least_squares(A, plane.y))
+    traces = [train(objective, 4, gradient_descent(0.1), epochs=epochs) for epochs in (5, 50)]
+    diagnosis = diagnose(found, 0.1, traces, [])
+    assert pytest.approx(traces[0].final_loss - found.optimum_loss, rel=1e-9) == diagnosis.excess_loss
+    assert traces[0].outcome == Outcome.EXHAUSTED
+    assert found.epochs_to(0.1) == diagnosis.predicted_epochs >= diagnosis.predicted_epochs_best
+
+
+def test_a_spectrum_survives_a_file(tmp_path: Path, plane: Dataset) -> None:
+    """What is saved is what is loaded."""
+    found = spectrum(design(plane.X, True), plane.y)
+    found.save(tmp_path / "spectrum.npz")
+    again = Spectrum.load(tmp_path / "spectrum.npz")
+    for field in ("eigenvalues", "vectors", "optimum", "start"):
+        np.testing.assert_array_equal(getattr(found, field), getattr(again, field))
+    assert found.optimum_loss == again.optimum_loss

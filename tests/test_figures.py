@@ -1,0 +1,122 @@
+"""The pictures and their words."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gd.archive import read
+from gd.data import Source
+from gd.figures import THEMED, decimate, draw
+from gd.report import Report, inline
+from gd.training import Training
+from tests.conftest import run_tasks, write_csv
+
+NAMES = {"loss", "excess", "weights", "gradient", "gap"}
+
+
+@pytest.mark.parametrize("verdict", ["converged", "exhausted", "diverged", "disagree"])
+def test_every_picture_is_there_with_its_words(verdict: str, reports: dict[str, Report]) -> None:
+    """Five pictures, one more for one or two parameters; each has a caption and an alt text with numbers."""
+    pictures = reports[verdict].pictures
+    assert NAMES | ({"path"} if verdict == "disagree" else set()) == {picture.name for picture in pictures}
+    for picture in pictures:
+        assert re.search(r"\d", picture.alt)
+        assert picture.caption.endswith(".")
+        assert picture.svg.count("<svg") == 1
+
+
+def test_alt_texts_state_the_numbers(reports: dict[str, Report]) -> None:
+    """The notebook's first loss 44 and PyTorch's last logged one, 0.5025, are said; so is the way of the weight."""
+    alt = {picture.name: picture.alt for picture in reports["disagree"].pictures}
+    assert "NumPy from 44 to 0" in alt["loss"]
+    assert "PyTorch from 44 to 0.5025" in alt["loss"]
+    assert "PyTorch ends at 1.833 after 10 steps" in alt["path"]
+
+
+@pytest.mark.parametrize("verdict", ["converged", "diverged", "disagree"])
+def test_pictures_are_the_same_bytes_each_time(verdict: str, reports: dict[str, Report]) -> None:
+    """Drawn again from the same values, a picture does not change."""
+    report = reports[verdict]
+    assert report.log is not None
+    assert [p.svg for p in report.pictures] == [p.svg for p in draw(report.record, report.log)]
+
+
+def test_both_backends_are_told_apart_without_colour(reports: dict[str, Report]) -> None:
+    """The loss has a solid and a dashed line, and both names."""
+    svg = next(picture.svg for picture in reports["converged"].pictures if picture.name == "loss")
+    assert "NumPy" in svg
+    assert "PyTorch" in svg
+    dashed = re.search(r"stroke-dasharray[^\"]*#d55e00|stroke: #d55e00[^\"]*|stroke-dasharray: [^;]*; [^\"]*#d55e00", svg)
+    assert dashed
+    assert "stroke-dasharray" in svg
+
+
+def test_inline_pictures_follow_the_theme(reports: dict[str, Report]) -> None:
+    """Inside a page every colour is a name of the style sheet, and every id is the picture's own."""
+    seen: set[str] = set()
+    for picture in reports["disagree"].pictures:
+        svg = inline(picture)
+        assert not [colour for colour in THEMED if colour in svg]
+        assert "<style" not in svg
+        assert "<!--" not in svg
+        ids = set(re.findall(r'\bid="([^"]+)"', svg))
+        assert all(name.startswith(f"{picture.name}-") for name in ids)
+        assert set() == ids & seen
+        assert set(re.findall(r"url\(#([^)]+)\)", svg)) <= ids
+        assert set(re.findall(r'href="#([^"]+)"', svg)) <= ids
+        seen |= ids
+
+
+@settings(deadline=None, max_examples=50)
+@given(k=st.integers(1, 30_000), spike=st.integers(0, 29_999), buckets=st.integers(2, 500))
+def test_no_spike_of_one_epoch_is_lost(k: int, spike: int, buckets: int) -> None:
+    """Wherever it stands, the highest and the lowest point are drawn, and never more than two points a bucket and the ends."""
+    y = np.sin(np.arange(k) / 50)
+    y[spike % k] = 9.0
+    y[(spike * 7 + 1) % k] = -9.0
+    xs, ys = decimate(np.arange(k), y, buckets)
+    assert y.max() == ys.max()
+    assert y.min() == ys.min()
+    assert len(xs) <= 2 * buckets + 2
+    assert (np.diff(xs) > 0).all()
+    np.testing.assert_array_equal(y[xs], ys)
+
+
+def test_hostile_names_do_not_break_a_picture(tmp_path: Path) -> None:
+    """Markup, dollar signs, control characters and length in a column's name are text in the picture."""
+    names = ("<script>alert(1)</script>", "$x_1^{", "a\nb\x1b[0m", "n" * 300)
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(20, 4))
+    path = tmp_path / "hostile.csv"
+    header = ",".join('"' + name.replace('"', '""') + '"' for name in (*names, "y & <b>"))
+    rows = "\n".join(",".join(map(repr, map(float, [*row, row.sum()]))) for row in X)
+    path.write_text(f"{header}\n{rows}\n", encoding="utf-8")
+    folder = run_tasks(Source(path=str(path), target="y & <b>"), Training(epochs=50), tmp_path)
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert "\x1b" not in page
+    for picture in read(folder).pictures:
+        assert "<script" not in picture.svg
+        assert "\x1b" not in picture.svg
+
+
+@pytest.mark.parametrize("features", [1, 2])
+@pytest.mark.parametrize("intercept", [True, False])
+def test_the_path_is_drawn_for_one_or_two_parameters(features: int, intercept: bool, tmp_path: Path) -> None:
+    """The parabola for one parameter, contours for two, nothing for more."""
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(30, features))
+    path = write_csv(tmp_path / "few.csv", X, X.sum(axis=1) + 1)
+    folder = run_tasks(Source(path=str(path), target="y"), Training(intercept=intercept), tmp_path)
+    found = {picture.name: picture.alt for picture in read(folder).pictures}
+    parameters = features + intercept
+    assert (parameters <= 2) == ("path" in found)
+    if parameters <= 2:
+        assert found["path"].startswith("Parabola" if parameters == 1 else "Contours")

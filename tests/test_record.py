@@ -1,0 +1,130 @@
+"""What a run leaves behind, as values."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gd.data import DataError, Source, bundled
+from gd.record import Record, Run, command, failed
+from gd.report import Report
+from gd.training import Training, preset
+from tests.conftest import run_tasks, write_csv
+
+NOW = datetime(2026, 11, 23, 6, 0, tzinfo=UTC)
+CONTRACT = {  # section 5 of the design: names that readers of run.json rely on
+    "run": {"id", "trigger", "scheduled_for", "started", "finished", "version", "git", "packages", "command"},
+    "dataset": {"name", "path", "sha256", "bytes", "rows", "rows_used", "rows_dropped", "target", "features", "left_out"},
+    "training": {"loss", "optimizer", "learning_rate", "epochs", "dtype", "intercept", "standardize", "method"},
+    "comparison": {"agree", "max_weight_gap", "max_loss_gap", "first_epoch_apart"},
+    "diagnosis": {
+        "curvature", "condition", "stable_below", "best_rate", "optimum_loss", "excess_loss", "predicted_epochs",
+        "gradient_ratio",
+    },
+}  # fmt: skip
+FIT = {"backend", "outcome", "epochs", "loss", "r2", "intercept", "weights", "seconds"}
+
+
+def nulls(part: object, path: str = "") -> list[str]:
+    """Where a JSON value is null."""
+    if isinstance(part, dict):
+        return [found for key, value in part.items() for found in nulls(value, f"{path}.{key}")]
+    if isinstance(part, list):
+        return [found for j, value in enumerate(part) for found in nulls(value, f"{path}[{j}]")]
+    return [path] if part is None else []
+
+
+@pytest.mark.parametrize("verdict", ["converged", "exhausted", "diverged", "disagree"])
+def test_run_json_keeps_the_contract(verdict: str, cases: dict[str, Path]) -> None:
+    """Every promised name is there, under schema 1, and the verdict is what the case is made for."""
+    record = json.loads((cases[verdict] / "run.json").read_text(encoding="utf-8"))
+    assert (1, verdict, None) == (record["schema"], record["verdict"], record["error"])
+    for part, names in CONTRACT.items():
+        assert set() == names - set(record[part])
+    assert [set(), set()] == [FIT - set(fit) for fit in record["fits"]]
+
+
+@pytest.mark.parametrize("verdict", ["converged", "exhausted", "diverged", "disagree"])
+def test_numbers_that_are_not_finite_are_null_beside_a_reason(verdict: str, cases: dict[str, Path]) -> None:
+    """No NaN, no Infinity: strict JSON, and each null result has its reason."""
+
+    def refuse(word: str) -> float:
+        raise AssertionError(f"{word} is no JSON")
+
+    record = json.loads((cases[verdict] / "run.json").read_text(encoding="utf-8"), parse_constant=refuse)
+    for fit in record["fits"]:
+        missing = {path.split(".")[1] for path in nulls(fit)} - {"last_finite_epoch", "last_finite_loss"}
+        assert missing <= set(fit["reasons"])
+    missing = {path.removeprefix(".") for path in nulls(record["diagnosis"])} - {"hessian", "optimum_intercept"}
+    assert missing <= set(record["diagnosis"]["reasons"])
+
+
+def test_weights_are_in_the_units_of_the_csv(reports: dict[str, Report]) -> None:
+    """The penguins' weights are those of lstsq on the raw columns."""
+    import csv  # noqa: PLC0415
+
+    with bundled("penguins").open(encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["body_mass_g"] != "NA"]
+    names = ["bill_length_mm", "bill_depth_mm", "flipper_length_mm", "year"]
+    X = np.array([[float(row[name]) for name in names] + [1.0] for row in rows])
+    y = np.array([float(row["body_mass_g"]) for row in rows])
+    expected = np.linalg.lstsq(X, y)[0]
+    residual = y - X @ expected
+    for fit in reports["converged"].record.fits:
+        np.testing.assert_allclose([*fit.weights.values(), fit.intercept], expected, rtol=1e-6)
+        assert pytest.approx(float(np.mean(residual**2)), rel=1e-9) == fit.loss
+        assert pytest.approx(1 - float(residual @ residual / np.var(y) / len(y)), rel=1e-9) == fit.r2
+
+
+def test_a_constant_target_has_no_r2(tmp_path: Path) -> None:
+    """R² of a target that never changes is null with that reason, not NaN."""
+    path = write_csv(tmp_path / "flat.csv", np.arange(8.0)[:, None], np.full(8, 3.0))
+    folder = run_tasks(Source(path=str(path), target="y"), Training(), tmp_path)
+    fit = json.loads((folder / "run.json").read_text(encoding="utf-8"))["fits"][0]
+    assert (fit["r2"], fit["reasons"]["r2"]) == (None, "the target never changes")
+
+
+def test_a_record_survives_json(reports: dict[str, Report]) -> None:
+    """What is read back is what was written."""
+    for report in reports.values():
+        assert report.record == Record.model_validate_json(report.record.to_json())
+
+
+def test_a_failure_says_where() -> None:
+    """The error has its type, its message and its place; there are no fits."""
+    run = Run(id="x", started=NOW, finished=NOW, version="0", command="gd run sales.csv")
+    error = DataError("sales.csv, line 211", "5 cells where the header has 4.", "Mend the row.")
+    record = failed(run, Source(path="data/sales.csv", target="price"), "sales", Training(), error)
+    assert record.error is not None
+    assert record.verdict == "failed"
+    assert (record.error.type, record.error.where) == ("DataError", "sales.csv, line 211")
+    assert record.error.message == "sales.csv, line 211: 5 cells where the header has 4. Mend the row."
+
+
+@pytest.mark.parametrize(
+    ("source", "training", "expected"),
+    [
+        (("a.csv", "y", None), Training(), "gd run a.csv --target y"),
+        (("my data.csv", "the price", ("a,b", "c")), Training(learning_rate=0.5, intercept=False),
+         "gd run 'my data.csv' --target 'the price' --features '\"a,b\",c' --learning-rate 0.5 --no-intercept"),
+        (("a.csv", "y", None), Training(backends=("numpy",), dtype="float32", tolerance=0),
+         "gd run a.csv --target y --tolerance 0.0 --dtype float32 --backends numpy"),
+        ((str(bundled("notebook")), "Y", None), preset("notebook"), "gd run --preset notebook"),
+        ((str(bundled("notebook")), "Y", None), preset("notebook").model_copy(update={"epochs": 20}),
+         "gd run --preset notebook --epochs 20"),
+        (("own.csv", "W", None), preset("notebook"), "gd run own.csv --preset notebook --target W"),
+    ],
+)  # fmt: skip
+def test_the_command_that_does_it_again(
+    source: tuple[str, str, tuple[str, ...] | None], training: Training, expected: str
+) -> None:
+    """Only what differs from the defaults is said, and the shell gets every name back whole."""
+    path, target, features = source
+    said = command(Source(path=path, target=target, features=features), training)
+    assert expected == said
+    assert shlex.split(said)[0] == "gd"

@@ -1,0 +1,208 @@
+"""What the report says and holds."""
+
+from __future__ import annotations
+
+import html
+import re
+from pathlib import Path
+
+import pytest
+from jinja2 import UndefinedError
+
+from gd.archive import read
+from gd.data import Source, bundled
+from gd.report import SYMBOLS, WORDS, Report, environment, epoch_table, notebook_tables, sampled_epochs, sentence
+from gd.training import Training
+from tests.conftest import run_tasks
+from tests.test_training import PART_1, PART_2
+
+
+def text_of(page: str) -> str:
+    """A page's words, its markup and styles removed."""
+    body = page[page.index("<body>") :]
+    return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", body)))
+
+
+def test_sentence_of_a_converged_run(reports: dict[str, Report]) -> None:
+    """Epochs of how many, and the largest gap."""
+    said = sentence(reports["converged"].record)
+    assert re.fullmatch(
+        r"NumPy and PyTorch reached the optimum after \d+ of 1,000 epochs and never differed by more than "
+        r"\d × 10⁻¹[⁴⁵⁶], relative to the weights\.",
+        said,
+    )
+
+
+def test_sentence_of_an_exhausted_run(reports: dict[str, Report]) -> None:
+    """How far above the optimum, and what would close the rest: numbers of the diagnosis itself."""
+    record = reports["exhausted"].record
+    found = record.diagnosis
+    assert found is not None
+    assert found.predicted_epochs is not None
+    said = sentence(record)
+    assert said.startswith("After 1,000 epochs the loss is ")
+    assert "% above the optimum; about " in said
+    assert "or a rate of 0.44 instead of 0.001, would bring it to 10⁻⁶ of where it began." in said
+    (epochs,) = re.findall(r"about ([\d,]+) epochs", said)
+    assert found.predicted_epochs <= int(epochs.replace(",", "")) <= 1.1 * found.predicted_epochs
+
+
+def test_sentence_of_a_diverged_run(reports: dict[str, Report]) -> None:
+    """The step, the limit, the last finite epoch, and what to try: half the limit."""
+    record = reports["diverged"].record
+    said = sentence(record)
+    last = record.fits[0].last_finite_epoch
+    assert (
+        f"The learning rate 1.5 is above the stable limit 0.492; the loss was last finite at epoch {last}. "
+        "Try --learning-rate 0.25." == said
+    )
+
+
+def test_what_a_diverged_run_advises_works(tmp_path: Path) -> None:
+    """The learning rate that the sentence names converges."""
+    source = Source(path=str(bundled("penguins")), target="body_mass_g")
+    record = read(run_tasks(source, Training(learning_rate=0.25), tmp_path)).record
+    assert record.verdict == "converged"
+
+
+def test_sentence_of_a_disagreement(reports: dict[str, Report]) -> None:
+    """Both measured ratios, and where the error is."""
+    assert sentence(reports["disagree"].record) == (
+        "They part at epoch 0. By central differences NumPy's gradient is 5.000 times the gradient of the stated loss, "
+        "PyTorch's 1.000 times: the error is in the formula derived by hand."
+    )
+
+
+@pytest.mark.parametrize("verdict", ["converged", "exhausted", "diverged", "disagree"])
+def test_plain_sentences_are_ascii(verdict: str, reports: dict[str, Report]) -> None:
+    """Terminals and plain-text mail get no character that they cannot show."""
+    assert sentence(reports[verdict].record, plain=True).isascii()
+
+
+@pytest.mark.parametrize("verdict", ["converged", "exhausted", "diverged", "disagree"])
+def test_the_verdict_comes_first(verdict: str, cases: dict[str, Path], reports: dict[str, Report]) -> None:
+    """Symbol, word and sentence stand before anything else on the page, and in its title."""
+    page = (cases[verdict] / "report.html").read_text(encoding="utf-8")
+    assert f"<title>{SYMBOLS[verdict]} {WORDS[verdict]}:" in page
+    text = text_of(page)
+    assert text.index(WORDS[verdict]) < text.index(sentence(reports[verdict].record)) < text.index("Result")
+
+
+@pytest.mark.parametrize("verdict", ["converged", "exhausted", "diverged", "disagree"])
+def test_rendered_again_it_is_the_same_byte_for_byte(verdict: str, cases: dict[str, Path], tmp_path: Path) -> None:
+    """From run.json and epochs.csv alone, elsewhere, comes the same page and the same pictures."""
+    from gd.archive import write_report  # noqa: PLC0415
+
+    for name in ("run.json", "epochs.csv"):
+        (tmp_path / name).write_bytes((cases[verdict] / name).read_bytes())
+    write_report(tmp_path)
+    for file in [cases[verdict] / "report.html", *sorted((cases[verdict] / "figures").iterdir())]:
+        again = tmp_path / file.relative_to(cases[verdict])
+        assert file.read_bytes() == again.read_bytes()
+
+
+@pytest.mark.parametrize("verdict", ["converged", "exhausted", "diverged", "disagree"])
+def test_a_page_is_alone_and_harmless(verdict: str, cases: dict[str, Path]) -> None:
+    """No script, no address but its neighbours', and a policy that forbids the rest; every picture has an alt text."""
+    page = (cases[verdict] / "report.html").read_text(encoding="utf-8")
+    assert "<script" not in page
+    assert not re.search(r"\son\w+=", page)
+    assert "http://" not in page.replace("http://www.w3.org/", "")
+    assert "https://" not in page
+    assert (
+        "content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'\"" in page
+    )
+    links = set(re.findall(r'href="([^"]+)"', page))
+    assert {link for link in links if link[0] != "#"} == {"data:,", "epochs.csv", "run.json", "../../index.html"}
+    assert page.count("<figure") == page.count('role="img" aria-label="') == page.count("<svg")
+
+
+def test_a_page_of_ten_thousand_epochs_is_light(tmp_path: Path) -> None:
+    """Under 1.5 MB, with a sample of the epochs that says so and links to all of them."""
+    source = Source(path=str(bundled("penguins")), target="body_mass_g")
+    folder = run_tasks(source, Training(epochs=10_000, tolerance=0), tmp_path)
+    page = (folder / "report.html").read_bytes()
+    assert len(page) < 1_500_000
+    assert "Showing 60 of 10,000 epochs; all in epochs.csv" in text_of(page.decode()).replace("epochs.csv ,", "epochs.csv,")
+    rows = (folder / "epochs.csv").read_text(encoding="utf-8").count("\n")
+    assert rows == 10_001
+
+
+def test_all_epochs_are_shown_up_to_a_hundred() -> None:
+    """A hundred rows are a table, a hundred and one are sampled."""
+    assert list(range(100)) == sampled_epochs(100)
+    assert len(sampled_epochs(101)) == 60
+
+
+@pytest.mark.parametrize("epochs", [101, 1000, 10_000, 1_000_000])
+def test_samples_are_dense_early_and_end_with_the_last(epochs: int) -> None:
+    """The first six are all there, and the last epoch closes the table."""
+    shown = sampled_epochs(epochs)
+    assert 60 == len(shown) == len(set(shown))
+    assert list(range(6)) == shown[:6]
+    assert epochs - 1 == shown[-1]
+    assert sorted(shown) == shown
+
+
+def test_the_epoch_table_has_the_promised_columns(reports: dict[str, Report]) -> None:
+    """Epoch; for each backend loss, weights and gradient norm; then the gap."""
+    report = reports["disagree"]
+    assert report.log is not None
+    table = epoch_table(report.record, report.log)
+    assert table.groups == (("", 1), ("NumPy", 3), ("PyTorch", 3), ("gap", 2))
+    assert table.heads == ("epoch", "loss", "X", "gradient norm", "loss", "X", "gradient norm", "loss", "weights")
+    assert table.rows[1] == ("1", "0.4400", "1.980", "22.00", "26.77", "0.7832", "34.32", "26.33", "1.197")
+    assert len(table.rows) == 10
+
+
+def test_the_notebooks_tables_stand_in_the_report(cases: dict[str, Path], reports: dict[str, Report]) -> None:
+    """Both tables, to every digit that the notebook printed."""
+    report = reports["disagree"]
+    assert report.log is not None
+    (_, first), (_, second) = notebook_tables(report.record, report.log)
+    assert [(str(t), str(loss), str(w)) for t, (loss, w) in enumerate(PART_1)] == list(first.rows)
+    assert [(str(t), str(loss), str(w)) for t, (loss, w) in enumerate(PART_2)] == list(second.rows)
+    page = (cases["disagree"] / "report.html").read_text(encoding="utf-8")
+    for digits in ("0.4399999976158142", "0.004000000189989805", "26.77", "1.833"):
+        assert f"<td>{digits}</td>" in page
+
+
+def test_the_report_says_what_the_fault_is(cases: dict[str, Path]) -> None:
+    """The sum where the mean was meant, five times the gradient, measured; and why it converges here all the same."""
+    text = text_of((cases["disagree"] / "report.html").read_text(encoding="utf-8"))
+    assert "what remains is the sum over the 5 rows where the mean was meant" in text
+    assert "NumPy’s gradient is 5.000 times the gradient of the stated loss" in text
+    assert "as if the learning rate were 0.05 instead of 0.01" in text
+    assert "on other data the same line diverges" in text
+
+
+def test_the_fault_is_not_told_of_other_runs(cases: dict[str, Path]) -> None:
+    """Outside the notebook's loss nobody is bothered with it."""
+    assert "notebook" not in text_of((cases["converged"] / "report.html").read_text(encoding="utf-8"))
+
+
+def test_the_data_is_accounted_for(cases: dict[str, Path]) -> None:
+    """Rows used and dropped with their lines, columns left out and why, and how to do it again."""
+    text = text_of((cases["converged"] / "report.html").read_text(encoding="utf-8"))
+    for words in ("342 of 344", "2, on lines 5, 273", "Left out: species text", "gd run", "SHA-256 of the CSV"):
+        assert words in text
+
+
+def test_templates_refuse_what_is_not_there() -> None:
+    """A name that nobody gave is an error, not an empty string."""
+    with pytest.raises(UndefinedError):
+        environment().from_string("{{ nothing }}").render()
+
+
+def test_templates_escape() -> None:
+    """Markup in data is text."""
+    assert environment().from_string("{{ x }}").render(x="<b>") == "&lt;b&gt;"
+
+
+@pytest.mark.parametrize("backend", ["numpy", "torch"])
+def test_one_backend_alone_is_reported(backend: str, tmp_path: Path) -> None:
+    """Nothing is compared, and the sentence says that nothing was checked."""
+    source = Source(path=str(bundled("penguins")), target="body_mass_g")
+    report = read(run_tasks(source, Training(backends=(backend,)), tmp_path))
+    assert sentence(report.record).endswith("No other backend ran to check it.")
+    assert "gap" not in {picture.name for picture in report.pictures}

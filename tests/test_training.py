@@ -1,0 +1,250 @@
+"""The one loop, on every backend."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from gd import backends
+from gd.data import Array, Dataset, bundled, read_csv, standardize
+from gd.diagnosis import spectrum
+from gd.optimizers import gradient_descent
+from gd.problems import LOSSES, design, least_squares
+from gd.training import Outcome, Trace, Training, norm, preset, train
+
+NAMES = backends.available()
+
+# What the notebook printed, copied from it: (loss before the step, weight after it), rounded to 3 decimals.
+PART_1 = [(44.0, 2.2), (0.4399999976158142, 1.98), (0.004000000189989805, 2.002), *[(0.0, 2.0)] * 7]
+PART_2 = [
+    (44.0, 0.44), (26.77, 0.783), (16.287, 1.051), (9.909, 1.26), (6.029, 1.423),
+    (3.668, 1.55), (2.231, 1.649), (1.358, 1.726), (0.826, 1.786), (0.503, 1.833),
+]  # fmt: skip
+
+
+def descend(name: str, A: Array, y: Array, rate: float, epochs: int, tolerance: float = 0.0, loss: str = "mse") -> Trace:
+    """A descent of so many epochs on one backend."""
+    objective = backends.get(name).objective(LOSSES[loss](A, y))
+    return train(objective, A.shape[1], gradient_descent(rate), epochs=epochs, tolerance=tolerance, dtype=A.dtype)
+
+
+def notebook_trace(name: str) -> Trace:
+    """The preset on its five rows."""
+    settings = preset("notebook")
+    rows = read_csv(bundled("notebook"), "Y")
+    A = design(rows.X, settings.intercept, settings.dtype)
+    assert isinstance(settings.learning_rate, float)
+    return descend(name, A, rows.y.astype(np.float32), settings.learning_rate, settings.epochs, loss=settings.loss)
+
+
+def test_the_notebooks_first_table() -> None:
+    """Part 1, by hand in NumPy, comes out to every digit; its losses are float32, whose digits are long."""
+    trace = notebook_trace("numpy")
+    losses = [float(np.round(np.float32(loss), 3)) for loss in trace.loss]
+    weights = [round(float(weight), 3) for weight in trace.theta[1:, 0]]
+    assert list(zip(losses, weights, strict=True)) == PART_1
+
+
+def test_the_notebooks_second_table() -> None:
+    """Part 2, by autograd in PyTorch, comes out to every digit."""
+    trace = notebook_trace("torch")
+    assert [(round(float(j), 3), round(float(w), 3)) for j, w in zip(trace.loss, trace.theta[1:, 0], strict=True)] == PART_2
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_first_two_steps_by_hand(name: str) -> None:
+    """X = 1…5, Y = 2 X, α = 0.01: W goes 0 → 0.44 → 0.7832, since each step keeps 1 - 0.22 of the error 2."""
+    X, y = np.arange(1.0, 6.0)[:, None], np.arange(2.0, 12.0, 2.0)
+    trace = descend(name, X, y, 0.01, 2)
+    np.testing.assert_allclose(trace.theta[:, 0], [0.0, 0.44, 0.7832], rtol=1e-15)
+    np.testing.assert_allclose(trace.loss, [44.0, 11 * 1.56**2], rtol=1e-14)  # J = 11 (2 - W)²
+    np.testing.assert_allclose(trace.gradient_norm, [44.0, 22 * 1.56], rtol=1e-14)  # |dJ/dW| = 22 |2 - W|
+    assert pytest.approx(11 * 1.2168**2, rel=1e-14) == trace.final_loss
+    assert trace.outcome == Outcome.EXHAUSTED
+    assert len(trace) == 2
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_converged_fit_is_the_least_squares_solution(name: str, penguins: Dataset) -> None:
+    """On the real table the weights are those of numpy.linalg.lstsq, to 1e-6 relative, in the units of the CSV."""
+    scaling = standardize(penguins.X, True)
+    A = design(scaling.apply(penguins.X), True)
+    trace = descend(name, A, penguins.y, spectrum(A, penguins.y).auto_rate, 1000, tolerance=1e-10)
+    expected = np.linalg.lstsq(np.column_stack([penguins.X, np.ones(len(penguins.y))]), penguins.y)[0]
+    assert trace.outcome == Outcome.CONVERGED
+    assert len(trace) < 1000
+    np.testing.assert_allclose(scaling.to_units(trace.theta[-1], True), expected, rtol=1e-6)
+
+
+@settings(deadline=None, max_examples=40)
+@given(n=st.integers(10, 60), d=st.integers(1, 5), intercept=st.booleans(), seed=st.integers(0, 2**32 - 1))
+def test_every_well_conditioned_table_converges_to_least_squares(n: int, d: int, intercept: bool, seed: int) -> None:
+    """For every well-conditioned table both backends end at numpy.linalg.lstsq's solution and agree at each epoch."""
+    rng = np.random.default_rng(seed)
+    A = design(np.linalg.qr(rng.normal(size=(n, d)))[0] * np.sqrt(n) * rng.uniform(0.7, 1.4, d), intercept)
+    y = A @ rng.normal(size=d + intercept) + 0.1 * rng.normal(size=n)
+    found = spectrum(A, y)
+    if found.condition > 30:  # an intercept that the features nearly hold: not the sentence's tables
+        return
+    expected = np.linalg.lstsq(A, y)[0]
+    traces = [descend(name, A, y, found.auto_rate, 2000, tolerance=1e-10) for name in NAMES]
+    for trace in traces:
+        assert trace.outcome == Outcome.CONVERGED
+        np.testing.assert_allclose(trace.theta[-1], expected, rtol=1e-6, atol=1e-8 * np.abs(expected).max())
+    k = min(map(len, traces))
+    for trace in traces[1:]:
+        np.testing.assert_allclose(trace.theta[:k], traces[0].theta[:k], rtol=0, atol=1e-12 * np.abs(expected).max())
+
+
+def test_the_backends_agree_on_the_real_table(penguins: Dataset) -> None:
+    """At every epoch their weights are within 1e-12 of each other, relative to the largest weight, in float64."""
+    scaling = standardize(penguins.X, True)
+    A = design(scaling.apply(penguins.X), True)
+    traces = [descend(name, A, penguins.y, 0.1, 1000) for name in NAMES]
+    largest = np.abs(traces[0].theta[1:]).max(axis=1, keepdims=True)
+    for trace in traces[1:]:
+        assert np.abs((trace.theta[1:] - traces[0].theta[1:]) / largest).max() <= 1e-12
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_runs_are_reproducible_to_the_last_bit(name: str, plane: Dataset) -> None:
+    """Training twice gives the same bits."""
+    first, second = (descend(name, design(plane.X, True), plane.y, 0.1, 200) for _ in range(2))
+    assert first.theta.tobytes() == second.theta.tobytes()
+    assert first.loss.tobytes() == second.loss.tobytes()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_training_stops_at_the_tolerance(name: str) -> None:
+    """With X = 1…5 and α = 0.01 the gradient keeps 0.78 of its length: below 1e-3 after ⌈ln 1e-3 / ln 0.78⌉ = 28 steps."""
+    X, y = np.arange(1.0, 6.0)[:, None], np.arange(2.0, 12.0, 2.0)
+    trace = descend(name, X, y, 0.01, 100, tolerance=1e-3)
+    assert trace.outcome == Outcome.CONVERGED
+    assert len(trace) == 29  # the epoch that saw the flat gradient counts
+    assert trace.gradient_norm[-1] <= 1e-3 * trace.gradient_norm[0] < trace.gradient_norm[-2]
+
+
+def test_a_tolerance_of_zero_never_stops() -> None:
+    """All epochs are trained, even where the gradient is exactly 0."""
+    trace = descend("numpy", np.ones((3, 1)), np.ones(3), 0.5, 20)
+    assert trace.gradient_norm[-1] == 0.0
+    assert (len(trace), trace.outcome) == (20, Outcome.EXHAUSTED)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_loss_that_overflows_has_diverged(name: str) -> None:
+    """Training stops at the first value that is not finite, and keeps every epoch up to it."""
+    X, y = np.arange(1.0, 6.0)[:, None], np.arange(2.0, 12.0, 2.0)
+    trace = descend(name, X, y, 5.0, 1000)
+    assert trace.outcome == Outcome.DIVERGED
+    assert len(trace) < 1000
+    assert np.isfinite(trace.loss[:-1]).all()
+    assert not math.isfinite(trace.loss[-1])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_loss_that_is_finite_and_rises_has_diverged(name: str) -> None:
+    """At rate 5 the loss of the notebook's rows is huge and still finite after 60 epochs: diverged, not exhausted."""
+    X, y = np.arange(1.0, 6.0)[:, None], np.arange(2.0, 12.0, 2.0)
+    trace = descend(name, X, y, 5.0, 60)
+    assert 1e200 < trace.final_loss < math.inf
+    assert trace.outcome == Outcome.DIVERGED
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3])
+def test_few_epochs_are_enough_to_see_a_rise(epochs: int) -> None:
+    """Even a single step that multiplies the loss by (1 - 22·5)² is seen for what it is."""
+    X, y = np.arange(1.0, 6.0)[:, None], np.arange(2.0, 12.0, 2.0)
+    assert descend("numpy", X, y, 5.0, epochs).outcome == Outcome.DIVERGED
+
+
+def test_a_loss_that_only_swings_has_not_diverged() -> None:
+    """Below the stable limit 2/22 the iterates swing around the optimum and close in: exhausted at worst."""
+    X, y = np.arange(1.0, 6.0)[:, None], np.arange(2.0, 12.0, 2.0)
+    assert descend("numpy", X, y, 0.0905, 20).outcome == Outcome.EXHAUSTED
+
+
+def test_progress_is_told_at_most_twice_a_second() -> None:
+    """However short an epoch, whoever watches hears at most every half second."""
+    A, y = np.ones((3, 1)), np.ones(3)
+    heard: list[int] = []
+    objective = backends.get("numpy").objective(least_squares(A, y))
+    trace = train(objective, 1, gradient_descent(1e-9), epochs=250_000, progress=lambda epoch, _: heard.append(epoch))
+    assert len(heard) <= 2 * trace.seconds[-1]
+    assert len(heard) >= int(2 * trace.seconds[-1]) - 1
+    assert sorted(heard) == heard
+
+
+def test_short_trainings_tell_no_progress() -> None:
+    """What ends within half a second is not worth a line."""
+    heard: list[int] = []
+    objective = backends.get("numpy").objective(least_squares(np.ones((3, 1)), np.ones(3)))
+    train(objective, 1, gradient_descent(0.1), epochs=3, progress=lambda epoch, _: heard.append(epoch))
+    assert heard == []
+
+
+@pytest.mark.parametrize(
+    ("gradient", "expected"),
+    [([3.0, 4.0], 5.0), ([3e-200, 4e-200], 5e-200), ([3e200, -4e200], 5e200), ([0.0, 0.0], 0.0), ([math.inf, 1.0], math.inf)],
+)
+def test_norm_at_the_edges(gradient: list[float], expected: float) -> None:
+    """The 3-4-5 triangle, also where its squares overflow or vanish."""
+    with np.errstate(over="ignore"):
+        assert pytest.approx(expected, rel=1e-15) == norm(np.array(gradient))
+
+
+def test_norm_of_a_gradient_that_is_not_a_number() -> None:
+    """NaN stays NaN, so that the loop sees it."""
+    assert math.isnan(norm(np.array([math.nan, 1.0])))
+
+
+def test_norm_of_float32_does_not_overflow_early() -> None:
+    """The square of 1e30 is no float32, and the norm is 1e30 all the same."""
+    assert pytest.approx(1e30, rel=1e-6) == norm(np.array([1e30], np.float32))
+
+
+def test_a_trace_survives_a_file(tmp_path: Path, plane: Dataset) -> None:
+    """What is saved is what is loaded, bit for bit."""
+    trace = descend("numpy", design(plane.X, True), plane.y, 0.1, 20)
+    trace.save(tmp_path / "trace.npz")
+    again = Trace.load(tmp_path / "trace.npz")
+    for field in ("loss", "gradient_norm", "theta", "seconds"):
+        np.testing.assert_array_equal(getattr(trace, field), getattr(again, field))
+    assert (trace.final_loss, trace.outcome) == (again.final_loss, again.outcome)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"learning_rate": 0}, {"learning_rate": "fast"}, {"learning_rate": math.inf}, {"epochs": 0}, {"tolerance": 1.0},
+     {"tolerance": -1e-3}, {"dtype": "float16"}, {"loss": "mae"}, {"backends": ()}, {"rate": 1}],
+)  # fmt: skip
+def test_wrong_settings_are_refused_before_anything_runs(wrong: dict[str, object]) -> None:
+    """Every limit of the settings is checked when they are made."""
+    with pytest.raises(ValidationError):
+        Training.model_validate(wrong)
+
+
+def test_the_tolerance_follows_the_precision() -> None:
+    """1e-10 of the first gradient norm in float64; float32 cannot see below 1e-5."""
+    assert (
+        Training().stop_below, Training(dtype="float32").stop_below, Training(tolerance=0.25).stop_below,
+    ) == (1e-10, 1e-5, 0.25)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_float32_reaches_its_own_tolerance(name: str, penguins: Dataset) -> None:
+    """The default settings converge on the real table in float32 too."""
+    scaling = standardize(penguins.X, True)
+    A = design(scaling.apply(penguins.X), True)
+    rate = spectrum(A, penguins.y).auto_rate
+    settings = Training(dtype="float32")
+    trace = descend(name, design(scaling.apply(penguins.X), True, "float32"), penguins.y.astype(np.float32), rate, 1000,
+                    tolerance=settings.stop_below)  # fmt: skip
+    assert trace.outcome == Outcome.CONVERGED
+    assert np.float32 == trace.theta.dtype
