@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 from pydantic import ValidationError
@@ -29,6 +29,10 @@ _USAGE = 2
 
 class UsageError(ValueError):
     """Words of the command that are off."""
+
+
+class UnreachableError(RuntimeError):
+    """The flow could not be run, for a reason that is not the data's."""
 
 
 @app.command
@@ -123,6 +127,9 @@ def main(words: list[str] | None = None) -> None:
         print(f"gd: {' '.join(str(error).split())}", file=sys.stderr)
         print("Try: gd --help", file=sys.stderr)
         sys.exit(_USAGE)
+    except UnreachableError as error:
+        print(f"gd: {error}", file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
         print("gd: stopped; finished reports are kept.", file=sys.stderr)
         sys.exit(130)
@@ -173,11 +180,15 @@ def _run_flow(sources: list[Source], training: Training, reports: Path, *, verbo
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal, refresh_per_second=2) as progress:
         TERMINAL.set(progress)
-        state = training_report(sources, training, str(reports), return_state=True)
-    result = state.result(raise_on_failure=False)
+        try:
+            state = training_report(sources, training, str(reports), return_state=True)
+            result = state.result(raise_on_failure=False)
+        except Exception as error:  # noqa: BLE001  (the server's faults come as anything; no traceback for a user)
+            result = error
     if isinstance(result, list):
         return result
-    raise SystemExit(_give_up(state, result))
+    reason = str(result or type(result).__name__).splitlines()[0].rstrip(".")
+    raise UnreachableError(f"the flow did not run: {reason}. Is the server that PREFECT_API_URL names up? See --verbose.")
 
 
 def _start_server() -> None:
@@ -188,12 +199,6 @@ def _start_server() -> None:
 
     with suppress(Exception):
         SubprocessASGIServer().start()
-
-
-def _give_up(state: Any, error: Any) -> int:
-    reason = str(error or state.message or state.name).splitlines()[0]
-    print(f"gd: the flow did not run: {reason} Is the server of PREFECT_API_URL up? See --verbose.", file=sys.stderr)
-    return 1
 
 
 def _tell(item: Ended) -> None:

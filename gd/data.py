@@ -50,6 +50,7 @@ _SAMPLE = 50  # rows that tell the columns worth reading as numbers from text; a
 _NUMBER = r"^[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|(?i:nan|inf|infinity))$"
 _DATE_OR_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{1,2}:[0-9]{2}"
 _SUFFIXES = (".csv", ".csv.gz")
+_UNWRITABLE = re.compile("[\0\ud800-\udfff]")  # in a path: no record of it could be written
 
 
 class DataError(ValueError):
@@ -257,8 +258,9 @@ def read_csv(path: Path, target: str, features: Sequence[str] | None = None, nam
         remedy = "Export the table again with more rows."
         if missing_cells:
             worst = max(missing_cells, key=lambda column: missing_cells[column])
+            cells = f"{missing_cells[worst]:,} missing cell{'' if missing_cells[worst] == 1 else 's'}"
             way_out = "fill it" if worst == target else "leave it out with --features, or fill it"
-            remedy = f"Column {_shown(worst)} has {missing_cells[worst]:,} missing cells: {way_out}."
+            remedy = f"Column {_shown(worst)} has {cells}: {way_out}."
         complete = f"{rows} complete row{'' if rows == 1 else 's'} of {table.num_rows:,}"
         raise DataError(path.name, f"{complete}; at least 2 are needed.", remedy)
     if not used.all():
@@ -334,14 +336,14 @@ def _lasting(path: Path) -> Iterator[None]:
 
 
 def _check_name(path: Path) -> None:
-    if re.search("[\0\ud800-\udfff]", str(path)):  # a record of it could not be written
-        readable = str(path).encode(errors="backslashreplace").decode().replace("\0", r"\0")
-        raise DataError(readable, "the path is not UTF-8.", "Rename the file.")
+    if _UNWRITABLE.search(str(path)):
+        readable = str(path).replace("\0", r"\0").encode(errors="backslashreplace").decode()
+        raise DataError(readable, "the path holds a NUL, or a byte that is not UTF-8.", "Rename the file.")
 
 
 def _siblings(path: Path) -> list[str]:
     try:
-        return [file.name for file in path.parent.iterdir()]
+        return [file.name for file in path.parent.iterdir() if not _UNWRITABLE.search(file.name)]
     except OSError:
         return []
 
@@ -357,12 +359,16 @@ def _decompress(name: str, raw: bytes) -> bytes:
 
 def _choose(file: str, names: list[str], target: str, features: Sequence[str] | None) -> list[str]:
     """Check the named columns against the header and return the features to look at, in order."""
-    known = set(names)
+    known, folded = set(names), {name.casefold(): name for name in names}
     for wanted, role in [(target, "target"), *((feature, "feature") for feature in features or ())]:
         if wanted in known:
             continue
-        near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.5)
-        remedy = f"The nearest names are {', '.join(map(_shown, near))}." if near else f"Its columns are {_listed(names)}."
+        near = difflib.get_close_matches(wanted.casefold(), folded, n=3, cutoff=0.5)
+        remedy = (
+            f"The nearest names are {_listed([folded[name] for name in near])}."
+            if near
+            else f"Its columns are {_listed(names)}."
+        )
         if len(names) == 1 and re.search(r"[;\t|]", names[0]):
             remedy = f"The header is one column, {_shown(names[0])}: cells must be separated by commas."
         raise DataError(file, f"no column {_shown(wanted)} for the {role}.", remedy)
@@ -491,15 +497,18 @@ class _Text:
             else pa.string()
             for column in wanted
         }
-        try:
+        written = dict.fromkeys(wanted, pa.string())
+        # what may fail: a cell that is no number, then a row longer than a block (1 MB), then only a ragged row
+        for types, block_size in ((guessed, None), (written, None), (written, min(len(self.data), 2**31 - 1))):
             try:
-                table = read(guessed, None)
-            except pa.ArrowInvalid:  # a cell that is no number, a row longer than a block, or a row that is ragged
-                table = read(dict.fromkeys(wanted, pa.string()), min(len(self.data), 2**31 - 1))
-        except pa.ArrowInvalid as error:
-            raise self._ragged(error) from None
+                table = read(types, block_size)
+                break
+            except pa.ArrowInvalid as error:
+                reason = str(error)
+        else:
+            raise self._ragged(reason)
         if self.quoted and not self._well_quoted() and sum(1 for _ in self._rows()) != table.num_rows:
-            raise self._ragged(ValueError("unbalanced quotes"))
+            raise self._ragged("two readers count different rows")
         return table
 
     def _well_quoted(self) -> bool:
@@ -510,14 +519,13 @@ class _Text:
         before, after = text[quotes[::2] - 1], text[np.minimum(quotes[1::2] + 1, len(text) - 1)]
         return len(quotes) % 2 == 0 and bool(np.isin(before, beside).all() and np.isin(after, beside).all())
 
-    def _ragged(self, error: Exception) -> DataError:
+    def _ragged(self, reason: str) -> DataError:
         width = len(self.names)
         for line, cells in self._rows():
             if len(cells) != width:
                 found = f"{len(cells)} cell{'' if len(cells) == 1 else 's'} where the header has {width}."
                 return DataError(f"{self.file}, line {line}", found, "Quote cells that hold a comma, or mend the row.")
-        reason = str(error).splitlines()[0][:200]
-        return DataError(self.file, f"the rows cannot be told apart ({reason}).", "Check its quotes.")
+        return DataError(self.file, f"the rows cannot be told apart ({_shown(reason)}).", "Check its quotes.")
 
     def numbers(self, table: Any, column: str, named: bool) -> Array | LeftOut:
         """One column as float64, (rows,), NaN where a cell is missing; or why it is left out, unless it was named.
@@ -536,7 +544,7 @@ class _Text:
                     first = cells[int(wrong[0])].as_py().strip()
                     return LeftOut(column=column, reason="dates or times" if re.match(_DATE_OR_TIME, first) else "text")
                 count = "" if len(wrong) == 1 else f" (the first of {len(wrong):,} such cells)"
-                remedy = "Mend the cell, write NA for a missing value, or leave the column out with --features."
+                remedy = "Mend it, or write NA for a missing value; a feature can be left out with --features."
                 raise self._refused(column, int(wrong[0]), f"is not a number{count}.", remedy)
         else:
             values = cells.to_numpy()
@@ -546,7 +554,7 @@ class _Text:
             raise self._refused(column, int(infinite[0]), "is infinite in float64.", remedy)
         if np.isnan(values[0]) and np.isnan(values).all():
             if named:
-                raise DataError(self.file, f"column {_shown(column)} holds no value.", "Leave it out, or fill it.")
+                raise DataError(self.file, f"column {_shown(column)} holds no value.", "Fill it, or name other columns.")
             return LeftOut(column=column, reason="no value in any row")
         return np.asarray(values)
 

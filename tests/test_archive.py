@@ -30,7 +30,7 @@ def test_a_run_leaves_the_promised_files(cases: dict[str, Path]) -> None:
     assert folder.name == record["run"]["id"]
     date, code = folder.name.rsplit("-", 1)
     assert record["run"]["started"][:19].replace(":", "-") + "Z" == date
-    assert len(code) == 8
+    assert 8 == len(code)
 
 
 @pytest.mark.parametrize("verdict", ["converged", "diverged", "disagree"])
@@ -108,7 +108,7 @@ def test_a_killed_run_leaves_no_half_folder(where: str, tmp_path: Path) -> None:
     )
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
     page = archive.write_index(tmp_path).read_text(encoding="utf-8")
-    assert page.count("/report.html") == 1
+    assert 1 == page.count("/report.html")
     assert [before] == [folder for folder, _ in archive.records(tmp_path)]
     visible = [path.name for path in (tmp_path / "victim").iterdir() if not path.name.startswith(".")]
     assert [before.name] == visible

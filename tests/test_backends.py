@@ -14,7 +14,7 @@ NAMES = backends.available()
 
 def test_available_backends_begin_with_numpy() -> None:
     """NumPy and PyTorch are installed here, and NumPy comes first."""
-    assert NAMES[0] == "numpy"
+    assert "numpy" == NAMES[0]
     assert "torch" in NAMES
 
 
@@ -82,7 +82,7 @@ def test_the_last_bit_does_not_depend_on_memory(name: str, rows: int) -> None:
     for offset in (0, 8, 24, 40):
         value, gradient = backends.get(name).objective(least_squares(placed(X, offset), placed(y, 64 - offset)))(theta)
         found.add((value, gradient.tobytes()))
-    assert len(found) == 1
+    assert 1 == len(found)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -38,7 +38,7 @@ def test_gaps_by_hand() -> None:
     np.testing.assert_allclose(found.relative_weight_gap, [0.0, 0.2], atol=1e-15)
     np.testing.assert_allclose(found.loss_gap, [0.0, 1.0])
     np.testing.assert_allclose(found.relative_loss_gap, [0.0, 1 / math.sqrt(8)])
-    assert found.first_epoch_apart == 1
+    assert 1 == found.first_epoch_apart
 
 
 def test_three_traces_show_their_widest_gap() -> None:
@@ -56,14 +56,14 @@ def test_traces_of_different_length_are_compared_as_far_as_the_shortest() -> Non
     """A stop that rounding moved by an epoch is no disagreement."""
     longer = trace([4.0, 1.0, 0.5], [[1.0], [1.5], [1.6]])
     found = compare([longer, trace([4.0, 1.0], [[1.0], [1.5]])])
-    assert len(found.loss_gap) == 2
+    assert 2 == len(found.loss_gap)
     assert found.agree
 
 
 def test_the_notebook_parts_at_epoch_0() -> None:
     """The first step already leads to 2.2 in one part and to 0.44 in the other, under the same first loss."""
     found = compare([trace([44.0], [[2.2]], dtype="float32"), trace([44.0], [[0.44]], dtype="float32")])
-    assert found.first_epoch_apart == 0
+    assert 0 == found.first_epoch_apart
 
 
 def test_a_weight_of_almost_nothing_may_part_by_rounding() -> None:
@@ -77,7 +77,7 @@ def test_one_backend_that_alone_overflows_parts() -> None:
     """From the first value that is not finite on the gaps are NaN, and it is where they part."""
     broken = trace([4.0, math.inf], [[1.0], [math.nan]], Outcome.DIVERGED)
     found = compare([trace([4.0, 1.0], [[1.0], [1.5]]), broken])
-    assert found.first_epoch_apart == 1
+    assert 1 == found.first_epoch_apart
     assert math.isnan(found.weight_gap[1])
 
 

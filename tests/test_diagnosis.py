@@ -23,10 +23,10 @@ X, Y = np.arange(1.0, 6.0)[:, None], np.arange(2.0, 12.0, 2.0)
 def test_the_notebooks_parabola_by_hand() -> None:
     """J = 11 (W - 2)²: curvature 22, stable below 2/22, best step 1/22, optimum 2 with loss 0, condition 1."""
     found = spectrum(X, Y)
-    assert found.eigenvalues.tolist() == [22.0]
+    assert [22.0] == found.eigenvalues.tolist()
     assert pytest.approx(2 / 22) == found.stable_below
     assert pytest.approx(1 / 22) == found.best_rate == found.auto_rate
-    assert found.condition == 1.0
+    assert 1.0 == found.condition
     np.testing.assert_allclose(found.optimum, [2.0], rtol=1e-15)
     assert found.optimum_loss < 1e-29
     assert pytest.approx(0.78) == found.contraction(0.01)
@@ -34,8 +34,8 @@ def test_the_notebooks_parabola_by_hand() -> None:
 
 def test_epochs_are_predicted_by_hand() -> None:
     """The error keeps 0.78 a step and the excess loss its square: 1e-6 after ⌈6 ln 10 / (-2 ln 0.78)⌉ = 28 epochs."""
-    assert spectrum(X, Y).epochs_to(0.01) == 28
-    assert spectrum(X, Y).epochs_to(1 / 22) == 1
+    assert 28 == spectrum(X, Y).epochs_to(0.01)
+    assert 1 == spectrum(X, Y).epochs_to(1 / 22)
 
 
 def test_no_epochs_are_enough_above_the_limit() -> None:
@@ -98,18 +98,18 @@ def test_collinear_features_have_an_infinite_condition() -> None:
     A, y = np.column_stack([column, column]), 3 * column
     found = spectrum(A, y)
     assert math.inf == found.condition
-    assert found.eigenvalues[0] == 0.0
+    assert 0.0 == found.eigenvalues[0]
     np.testing.assert_allclose(found.optimum, [1.5, 1.5], rtol=1e-12)
     assert math.isfinite(found.best_rate)
-    assert found.epochs_to(found.auto_rate) == 1
+    assert 1 == found.epochs_to(found.auto_rate)
 
 
 def test_a_flat_loss_has_no_limit() -> None:
     """Features of nothing but zeros: any step is stable, and `auto` still gives a number."""
     found = spectrum(np.zeros((4, 1)), np.ones(4))
     assert math.inf == found.stable_below
-    assert found.auto_rate == 1.0
-    assert found.epochs_to(1.0) == 0
+    assert 1.0 == found.auto_rate
+    assert 0 == found.epochs_to(1.0)
 
 
 @pytest.mark.parametrize("loss", LOSSES)

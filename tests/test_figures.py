@@ -28,7 +28,7 @@ def test_every_picture_is_there_with_its_words(verdict: str, reports: dict[str, 
     for picture in pictures:
         assert re.search(r"\d", picture.alt)
         assert picture.caption.endswith(".")
-        assert picture.svg.count("<svg") == 1
+        assert 1 == picture.svg.count("<svg")
 
 
 def test_alt_texts_state_the_numbers(reports: dict[str, Report]) -> None:

@@ -10,7 +10,7 @@ def test_gradient_descent_steps_against_the_gradient() -> None:
     """θ - α g for α = 0.1, g = (1, -2) is a step of (-0.1, 0.2), and there is no state."""
     optimizer = gradient_descent(0.1)
     step, state = optimizer.update(np.array([1.0, -2.0]), optimizer.init(np.zeros(2)))
-    assert step.tolist() == [-0.1, 0.2]
+    assert [-0.1, 0.2] == step.tolist()
     assert state is None
 
 

@@ -60,22 +60,22 @@ def test_both_functions_of_a_loss_give_one_value(loss: str, plane: Dataset) -> N
 def test_first_step_by_hand() -> None:
     """The notebook's rows at W = 0: J = (4 + 16 + 36 + 64 + 100)/5 = 44, dJ/dW = -2·(2 + 8 + 18 + 32 + 50)/5 = -44."""
     value, gradient = least_squares(X, Y).value_and_gradient(np.zeros(1), X, Y)
-    assert value == 44.0
-    assert gradient.tolist() == [-44.0]
+    assert 44.0 == value
+    assert [-44.0] == gradient.tolist()
 
 
 def test_first_step_of_the_notebook_by_hand() -> None:
     """The notebook's own gradient at W = 0 is the sum -2·110 = -220, five times the mean's -44; the loss is the same 44."""
     value, gradient = notebook(X, Y).value_and_gradient(np.zeros(1), X, Y)
-    assert value == 44.0
-    assert gradient.tolist() == [-220.0]
+    assert 44.0 == value
+    assert [-220.0] == gradient.tolist()
 
 
 def test_first_step_with_an_intercept_by_hand() -> None:
     """At zero the intercept's derivative is -2·mean(Y) = -12."""
     A = design(X, True)
     _, gradient = least_squares(A, Y).value_and_gradient(np.zeros(2), A, Y)
-    assert gradient.tolist() == [-44.0, -12.0]
+    assert [-44.0, -12.0] == gradient.tolist()
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -86,6 +86,6 @@ def test_design_is_column_major_aligned_and_ends_in_ones(dtype: str, intercept: 
     assert (40, 3 + intercept) == A.shape
     assert np.dtype(dtype) == A.dtype
     assert A.flags.f_contiguous
-    assert A.ctypes.data % 64 == 0
+    assert 0 == A.ctypes.data % 64
     np.testing.assert_array_equal(plane.X.astype(dtype), A[:, :3])
     np.testing.assert_array_equal(np.ones((40, int(intercept)), dtype), A[:, 3:])

@@ -86,7 +86,7 @@ def test_a_constant_target_has_no_r2(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "flat.csv", np.arange(8.0)[:, None], np.full(8, 3.0))
     folder = run_tasks(Source(path=str(path), target="y"), Training(), tmp_path)
     fit = json.loads((folder / "run.json").read_text(encoding="utf-8"))["fits"][0]
-    assert (fit["r2"], fit["reasons"]["r2"]) == (None, "the target never changes")
+    assert (None, "the target never changes") == (fit["r2"], fit["reasons"]["r2"])
 
 
 def test_a_record_survives_json(reports: dict[str, Report]) -> None:
@@ -101,9 +101,9 @@ def test_a_failure_says_where() -> None:
     error = DataError("sales.csv, line 211", "5 cells where the header has 4.", "Mend the row.")
     record = failed(run, Source(path="data/sales.csv", target="price"), "sales", Training(), error)
     assert record.error is not None
-    assert record.verdict == "failed"
-    assert (record.error.type, record.error.where) == ("DataError", "sales.csv, line 211")
-    assert record.error.message == "sales.csv, line 211: 5 cells where the header has 4. Mend the row."
+    assert "failed" == record.verdict
+    assert ("DataError", "sales.csv, line 211") == (record.error.type, record.error.where)
+    assert "sales.csv, line 211: 5 cells where the header has 4. Mend the row." == record.error.message
 
 
 @pytest.mark.parametrize(
@@ -127,4 +127,4 @@ def test_the_command_that_does_it_again(
     path, target, features = source
     said = command(Source(path=path, target=target, features=features), training)
     assert expected == said
-    assert shlex.split(said)[0] == "gd"
+    assert "gd" == shlex.split(said)[0]

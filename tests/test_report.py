@@ -62,15 +62,16 @@ def test_what_a_diverged_run_advises_works(tmp_path: Path) -> None:
     """The learning rate that the sentence names converges."""
     source = Source(path=str(bundled("penguins")), target="body_mass_g")
     record = read(run_tasks(source, Training(learning_rate=0.25), tmp_path)).record
-    assert record.verdict == "converged"
+    assert "converged" == record.verdict
 
 
 def test_sentence_of_a_disagreement(reports: dict[str, Report]) -> None:
     """Both measured ratios, and where the error is."""
-    assert sentence(reports["disagree"].record) == (
+    expected = (
         "They part at epoch 0. By central differences NumPy's gradient is 5.000 times the gradient of the stated loss, "
         "PyTorch's 1.000 times: the error is in the formula derived by hand."
     )
+    assert expected == sentence(reports["disagree"].record)
 
 
 @pytest.mark.parametrize("verdict", ["converged", "exhausted", "diverged", "disagree"])
@@ -113,7 +114,7 @@ def test_a_page_is_alone_and_harmless(verdict: str, cases: dict[str, Path]) -> N
         "content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'\"" in page
     )
     links = set(re.findall(r'href="([^"]+)"', page))
-    assert {link for link in links if link[0] != "#"} == {"data:,", "epochs.csv", "run.json", "../../index.html"}
+    assert {"data:,", "epochs.csv", "run.json", "../../index.html"} == {link for link in links if link[0] != "#"}
     assert page.count("<figure") == page.count('role="img" aria-label="') == page.count("<svg")
 
 
@@ -125,13 +126,13 @@ def test_a_page_of_ten_thousand_epochs_is_light(tmp_path: Path) -> None:
     assert len(page) < 1_500_000
     assert "Showing 60 of 10,000 epochs; all in epochs.csv" in text_of(page.decode()).replace("epochs.csv ,", "epochs.csv,")
     rows = (folder / "epochs.csv").read_text(encoding="utf-8").count("\n")
-    assert rows == 10_001
+    assert 10_001 == rows
 
 
 def test_all_epochs_are_shown_up_to_a_hundred() -> None:
     """A hundred rows are a table, a hundred and one are sampled."""
     assert list(range(100)) == sampled_epochs(100)
-    assert len(sampled_epochs(101)) == 60
+    assert 60 == len(sampled_epochs(101))
 
 
 @pytest.mark.parametrize("epochs", [101, 1000, 10_000, 1_000_000])
@@ -149,10 +150,10 @@ def test_the_epoch_table_has_the_promised_columns(reports: dict[str, Report]) ->
     report = reports["disagree"]
     assert report.log is not None
     table = epoch_table(report.record, report.log)
-    assert table.groups == (("", 1), ("NumPy", 3), ("PyTorch", 3), ("gap", 2))
-    assert table.heads == ("epoch", "loss", "X", "gradient norm", "loss", "X", "gradient norm", "loss", "weights")
-    assert table.rows[1] == ("1", "0.4400", "1.980", "22.00", "26.77", "0.7832", "34.32", "26.33", "1.197")
-    assert len(table.rows) == 10
+    assert (("", 1), ("NumPy", 3), ("PyTorch", 3), ("gap", 2)) == table.groups
+    assert ("epoch", "loss", "X", "gradient norm", "loss", "X", "gradient norm", "loss", "weights") == table.heads
+    assert ("1", "0.4400", "1.980", "22.00", "26.77", "0.7832", "34.32", "26.33", "1.197") == table.rows[1]
+    assert 10 == len(table.rows)
 
 
 def test_the_notebooks_tables_stand_in_the_report(cases: dict[str, Path], reports: dict[str, Report]) -> None:
@@ -196,7 +197,7 @@ def test_templates_refuse_what_is_not_there() -> None:
 
 def test_templates_escape() -> None:
     """Markup in data is text."""
-    assert environment().from_string("{{ x }}").render(x="<b>") == "&lt;b&gt;"
+    assert "&lt;b&gt;" == environment().from_string("{{ x }}").render(x="<b>")
 
 
 @pytest.mark.parametrize("backend", ["numpy", "torch"])

@@ -66,7 +66,7 @@ def test_importing_gd_loads_no_framework() -> None:
     """``import gd`` stays quick: torch, matplotlib, Prefect and NumPy are imported where they are used."""
     code = "import sys, gd; print(sorted({'torch', 'matplotlib', 'prefect', 'numpy', 'pyarrow'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
-    assert done.stdout == "[]\n"
+    assert "[]\n" == done.stdout
 
 
 def test_public_names_can_be_reached() -> None:

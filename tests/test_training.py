@@ -67,7 +67,7 @@ def test_first_two_steps_by_hand(name: str) -> None:
     np.testing.assert_allclose(trace.gradient_norm, [44.0, 22 * 1.56], rtol=1e-14)  # |dJ/dW| = 22 |2 - W|
     assert pytest.approx(11 * 1.2168**2, rel=1e-14) == trace.final_loss
     assert trace.outcome == Outcome.EXHAUSTED
-    assert len(trace) == 2
+    assert 2 == len(trace)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -126,14 +126,14 @@ def test_training_stops_at_the_tolerance(name: str) -> None:
     X, y = np.arange(1.0, 6.0)[:, None], np.arange(2.0, 12.0, 2.0)
     trace = descend(name, X, y, 0.01, 100, tolerance=1e-3)
     assert trace.outcome == Outcome.CONVERGED
-    assert len(trace) == 29  # the epoch that saw the flat gradient counts
+    assert 29 == len(trace)  # the epoch that saw the flat gradient counts
     assert trace.gradient_norm[-1] <= 1e-3 * trace.gradient_norm[0] < trace.gradient_norm[-2]
 
 
 def test_a_tolerance_of_zero_never_stops() -> None:
     """All epochs are trained, even where the gradient is exactly 0."""
     trace = descend("numpy", np.ones((3, 1)), np.ones(3), 0.5, 20)
-    assert trace.gradient_norm[-1] == 0.0
+    assert 0.0 == trace.gradient_norm[-1]
     assert (len(trace), trace.outcome) == (20, Outcome.EXHAUSTED)
 
 
@@ -186,7 +186,7 @@ def test_short_trainings_tell_no_progress() -> None:
     heard: list[int] = []
     objective = backends.get("numpy").objective(least_squares(np.ones((3, 1)), np.ones(3)))
     train(objective, 1, gradient_descent(0.1), epochs=3, progress=lambda epoch, _: heard.append(epoch))
-    assert heard == []
+    assert [] == heard
 
 
 @pytest.mark.parametrize(
@@ -232,9 +232,9 @@ def test_wrong_settings_are_refused_before_anything_runs(wrong: dict[str, object
 
 def test_the_tolerance_follows_the_precision() -> None:
     """1e-10 of the first gradient norm in float64; float32 cannot see below 1e-5."""
-    assert (
+    assert (1e-10, 1e-5, 0.25) == (
         Training().stop_below, Training(dtype="float32").stop_below, Training(tolerance=0.25).stop_below,
-    ) == (1e-10, 1e-5, 0.25)  # fmt: skip
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,0 +1,216 @@
+"""The command: its words, its exit status, its lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gd.cli import main
+from gd.data import bundled
+from tests.conftest import write_csv
+
+
+def words(line: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int | str | None, str, str]:
+    """Exit status, standard output and standard error of the command, run here."""
+    with pytest.raises(SystemExit) as ended:
+        main(line)
+    out, err = capsys.readouterr()
+    return ended.value.code, out, err
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (["run"], "name at least one CSV, or --preset notebook."),
+        (["run", "a.csv"], "--target is missing: name the column to predict."),
+        (["run", "a.csv", "--target", "y", "--learning-rate", "fast"], "'fast' is neither a number nor auto."),
+        (
+            ["run", "a.csv", "--target", "y", "--learning-rate", "-1"],
+            "--learning-rate: input should be greater than 0, not -1.0.",
+        ),
+        (["run", "a.csv", "--target", "y", "--epochs", "0"], "--epochs: input should be greater than or equal to 1, not 0."),
+        (["run", "a.csv", "--target", "y", "--backends", "abacus"], "no backend 'abacus'; available are numpy, torch."),
+        (["run", "a.csv", "--target", "y", "--backends", "numpy,numpy"], "'numpy' is named twice."),
+        (["run", "a.csv", "--target", "y", "--dtype", "float16"], "float16"),
+        (["run", "a.csv", "--target", "y", "--wrong"], "--wrong"),
+        (["dance"], "dance"),
+    ],
+)
+def test_words_that_are_off_are_told(line: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit status 2, the fault and where help is on standard error, nothing on standard output."""
+    code, out, err = words(line, capsys)
+    assert (2, "") == (code, out)
+    assert expected in err
+    assert err.endswith("Try: gd --help\n")
+    assert 2 == err.count("\n")
+
+
+def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """Both end well and say what they are asked for."""
+    assert (0, "0.1.0\n", "") == words(["--version"], capsys)
+    code, out, _ = words(["run", "--help"], capsys)
+    assert 0 == code
+    for option in ("--target", "--learning-rate", "--preset", "--no-intercept", "--no-standardize", "--json", "--reports"):
+        assert option in out
+
+
+def test_a_run_is_drawn_again(cases: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    """`gd render` writes the very page again and names it."""
+    folder = cases["converged"]
+    before = (folder / "report.html").read_bytes()
+    (folder / "report.html").unlink()
+    assert (0, f"{folder / 'report.html'}\n", "") == words(["render", str(folder)], capsys)
+    assert before == (folder / "report.html").read_bytes()
+
+
+def test_what_is_no_run_cannot_be_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line says which file is missing or broken."""
+    code, _, err = words(["render", str(tmp_path)], capsys)
+    assert (1, f"{tmp_path / 'run.json'}: no such file. Name the folder of a run.\n") == (code, err)
+    (tmp_path / "run.json").write_text("{}", encoding="utf-8")
+    code, _, err = words(["render", str(tmp_path)], capsys)
+    assert 1 == code
+    assert "cannot be read" in err
+    assert 1 == err.count("\n")
+
+
+@pytest.fixture
+def environment(prefect_server: None) -> dict[str, str]:
+    """For whole processes: the test's server, and UTF-8."""
+    from prefect.settings import PREFECT_API_URL  # noqa: PLC0415
+
+    url = PREFECT_API_URL.value()
+    assert url is not None
+    return os.environ | {"PREFECT_API_URL": url, "PYTHONUTF8": "1", "COLUMNS": "200"}
+
+
+def gd(line: list[str], environment: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """The command as a whole process, in a folder."""
+    return subprocess.run(
+        [sys.executable, "-m", "gd", *line],
+        capture_output=True,
+        text=True,
+        timeout=180,
+        env=environment,
+        cwd=folder,
+        check=False,
+    )
+
+
+@pytest.mark.server
+def test_the_main_job(environment: dict[str, str], tmp_path: Path) -> None:
+    """A verdict and a report for each data set, exit status 0, nothing on standard error."""
+    done = gd(["run", str(bundled("penguins")), "--target", "body_mass_g"], environment, tmp_path)
+    assert (0, "") == (done.returncode, done.stderr)
+    first, second, third = done.stdout.splitlines()
+    assert first.startswith("✓ penguins: Converged. NumPy and PyTorch reached the optimum after ")
+    assert (tmp_path / second.strip()).is_file()
+    assert "All reports: reports/index.html" == third
+    assert (tmp_path / "reports" / "index.html").is_file()
+
+
+@pytest.mark.server
+def test_json_is_all_there_is(environment: dict[str, str], tmp_path: Path) -> None:
+    """With --json standard output is one run.json a line, the failed one too; exit status 1, no traceback anywhere."""
+    rng = np.random.default_rng(2)
+    X = rng.normal(size=(20, 1))
+    write_csv(tmp_path / "good.csv", X, X[:, 0])
+    (tmp_path / "bad.csv").write_text("x0,y\n1,2\n3,inf\n", encoding="utf-8")
+    done = gd(["run", "good.csv", "bad.csv", "missing.csv", "--target", "y", "--json"], environment, tmp_path)
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert 1 == done.returncode
+    assert ["converged", "failed", "failed"] == [record["verdict"] for record in found]
+    assert "bad.csv, line 3, column 'y'" == found[1]["error"]["where"]
+    kept = sorted((tmp_path / "reports" / "good").glob("*/run.json"))
+    assert [found[0]] == [json.loads(path.read_text(encoding="utf-8")) for path in kept]
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.server
+def test_a_failure_is_one_line_and_a_report(environment: dict[str, str], tmp_path: Path) -> None:
+    """What went wrong and where stands on standard error; the report of it is written."""
+    (tmp_path / "words.csv").write_text("x,y\none,1\ntwo,2\n3,3\n", encoding="utf-8")
+    done = gd(["run", "words.csv", "--target", "y", "--features", "x"], environment, tmp_path)
+    first, second = done.stderr.splitlines()
+    assert 1 == done.returncode
+    assert first.startswith("! words: Failed. words.csv, line 2, column 'x': 'one' is not a number")
+    assert (tmp_path / second.strip()).is_file()
+
+
+@pytest.mark.server
+def test_reports_that_cannot_be_written_are_told(environment: dict[str, str], tmp_path: Path) -> None:
+    """A reports folder that is a file: one line with the remedy, exit status 1."""
+    (tmp_path / "taken").write_text("", encoding="utf-8")
+    done = gd(["run", "--preset", "notebook", "--reports", "taken"], environment, tmp_path)
+    assert (1, "") == (done.returncode, done.stdout)
+    assert "taken: no report can be written there" in done.stderr
+    assert "--reports" in done.stderr
+    assert 1 == done.stderr.count("\n")
+
+
+@pytest.mark.server
+def test_a_server_that_is_not_there_is_told(tmp_path: Path) -> None:
+    """One line that names the setting, and no traceback."""
+    environment = os.environ | {"PREFECT_API_URL": "http://127.0.0.1:9/api", "PREFECT_CLIENT_MAX_RETRIES": "0"}
+    done = gd(["run", "--preset", "notebook"], environment, tmp_path)
+    assert 1 == done.returncode
+    assert "PREFECT_API_URL" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert 1 == done.stderr.count("\n")
+
+
+@pytest.mark.server
+def test_without_a_server_a_temporary_one_is_started(tmp_path: Path) -> None:
+    """The newcomer's first command: no setting, no server, a report, and no process left behind."""
+    environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+    environment |= {"PREFECT_HOME": str(tmp_path / "prefect"), "PYTHONUTF8": "1"}
+    done = gd(["run", "--preset", "notebook"], environment, tmp_path)
+    assert (0, "") == (done.returncode, done.stderr)
+    assert done.stdout.startswith("≠ notebook: The backends disagree. They part at epoch 0.")
+    left = [
+        path.parent.name
+        for path in Path("/proc").glob("[0-9]*/environ")
+        if str(tmp_path / "prefect").encode() in _bytes_of(path)
+    ]
+    assert [] == left
+
+
+@pytest.mark.server
+def test_long_training_shows_its_progress_on_a_terminal(environment: dict[str, str], tmp_path: Path) -> None:
+    """A bar with the epochs and the loss is drawn on standard error while it is a terminal."""
+    ours, theirs = pty.openpty()
+    line = ["run", str(bundled("notebook")), "--target", "Y", "--epochs", "60000", "--tolerance", "0", "--backends", "torch"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "gd", *line],
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        env=environment | {"TERM": "xterm"},
+        cwd=tmp_path,
+    ) as process:
+        os.close(theirs)
+        seen, until = b"", time.monotonic() + 120
+        while time.monotonic() < until:
+            if select.select([ours], [], [], 1.0)[0]:
+                try:
+                    seen += os.read(ours, 65536)
+                except OSError:  # the other end is closed: the process has ended
+                    break
+        assert 0 == process.wait(timeout=60)
+    os.close(ours)
+    assert b"notebook: torch, loss" in seen
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # it ended in between
+        return b""
