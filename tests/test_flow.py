@@ -7,14 +7,15 @@ import errno
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import numpy as np
 import pytest
-from prefect.artifacts import Artifact as Prefects
+from prefect.artifacts import Artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+from prefect.client.schemas.objects import Artifact as Stored
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.exceptions import ParameterTypeError
 
@@ -30,14 +31,14 @@ pytestmark = [pytest.mark.server, pytest.mark.usefixtures("prefect_server")]
 
 def run(sources: list[Source], reports: Path, training: Training | None = None) -> tuple[State[Any], list[Ended]]:
     """The flow's last state and what each data set came to."""
-    state = training_report(sources, training or Training(), str(reports), return_state=True)
-    return state, state.result(raise_on_failure=False)
+    state: State[Any] = training_report(sources, training or Training(), str(reports), return_state=True)
+    return state, cast("list[Ended]", state.result(raise_on_failure=False))
 
 
-def artifact(key: str) -> Prefects:
-    """The latest artifact of a key."""
-    found = Prefects.get(key)
-    assert isinstance(found, Prefects)
+def artifact(key: str) -> Stored:
+    """The latest artifact of a key, as the server keeps it."""
+    found = Artifact.get(key)
+    assert isinstance(found, Stored)
     return found
 
 
@@ -114,14 +115,15 @@ def test_the_final_figures_are_an_artifact(batch: tuple[State[Any], list[Ended],
     """A table with a row for each data set and backend, its numbers those of run.json."""
     found = artifact("final-figures")
     rows = json.loads(str(found.data))
-    fits = [(item.name, fit.backend, fit.loss, fit.epochs) for item in batch[1] for fit in item.record.fits]
+    fits = [(item.name, fit.title, fit.loss, fit.epochs) for item in batch[1] for fit in item.record.fits]
     assert fits == [(row["data set"], row["backend"], row["loss"], row["epochs"]) for row in rows]
 
 
 def test_no_matrix_is_pickled(batch: tuple[State[Any], list[Ended], Path]) -> None:
     """Nothing of the batch went into Prefect's result storage, and no array is a task's parameter."""
     storage = Path(os.environ["PREFECT_HOME"]) / "storage"
-    assert ([]) == [*storage.iterdir()] if storage.exists() else []
+    stored = [*storage.iterdir()] if storage.exists() else []
+    assert [] == stored
     for item in task_runs(batch[0]):
         assert set(item.task_inputs) <= {
             "name", "path", "source", "draft", "training", "backend", "learning_rate", "run", "checks"

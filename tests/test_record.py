@@ -76,7 +76,8 @@ def test_weights_are_in_the_units_of_the_csv(reports: dict[str, Report]) -> None
     expected = np.linalg.lstsq(X, y)[0]
     residual = y - X @ expected
     for fit in reports["converged"].record.fits:
-        np.testing.assert_allclose([*fit.weights.values(), fit.intercept], expected, rtol=1e-6)
+        found = np.array([*fit.weights.values(), fit.intercept], dtype=np.float64)
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
         assert pytest.approx(float(np.mean(residual**2)), rel=1e-9) == fit.loss
         assert pytest.approx(1 - float(residual @ residual / np.var(y) / len(y)), rel=1e-9) == fit.r2
 

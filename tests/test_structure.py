@@ -11,8 +11,8 @@ import gd
 
 ROOT = Path(gd.__file__).parent
 CHAIN = (
-    "data", "notation", "problems", "backends", "optimizers", "training", "comparison", "diagnosis", "record", "figures",
-    "report", "archive", "cli",
+    "table", "data", "notation", "problems", "backends", "optimizers", "training", "comparison", "diagnosis", "record",
+    "figures", "report", "archive", "cli",
 )  # fmt: skip
 
 
