@@ -6,8 +6,7 @@ import csv
 import os
 import sys
 from pathlib import Path
-from threading import Thread
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 from pydantic import ValidationError
@@ -15,6 +14,7 @@ from pydantic import ValidationError
 import gd
 
 if TYPE_CHECKING:
+    from flows.server import TemporaryServer
     from flows.training_report import Ended
     from gd.data import Source
     from gd.record import Record
@@ -153,17 +153,36 @@ def _sources(files: tuple[str, ...], target: str | None, features: str | None, p
 
 
 def _run_flow(sources: list[Source], training: Training, reports: Path, *, verbose: bool) -> list[Ended]:
-    """Run the flow on the server that PREFECT_API_URL names, else on a temporary one that starts while torch is imported."""
-    os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")  # its first start makes a database
+    """Run the flow on the server that PREFECT_API_URL names, else on a temporary one that starts during the imports."""
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "INFO" if verbose else "CRITICAL")
+    from flows.server import TemporaryServer  # noqa: PLC0415
+
+    server = TemporaryServer()  # made before Prefect is imported: so it ends after Prefect has sent its last logs
+    try:
+        if not _server_is_named():
+            server.start()
+        return _ended(server, sources, training, reports)
+    except Exception as error:
+        if verbose:
+            raise
+        reason = str(error or type(error).__name__).splitlines()[0].rstrip(".")
+        raise UnreachableError(f"the flow did not run: {reason}. Is the server that PREFECT_API_URL names up?") from None
+
+
+def _server_is_named() -> bool:
+    """Whether a server is set, in the environment or in Prefect's profiles and files."""
+    if "PREFECT_API_URL" in os.environ:
+        return bool(os.environ["PREFECT_API_URL"])
     from prefect.settings import get_current_settings  # noqa: PLC0415
 
-    starting = None
-    if get_current_settings().api.url is None:
-        starting = Thread(target=_start_server, name="prefect-server", daemon=True)
-        starting.start()
+    return get_current_settings().api.url is not None
+
+
+def _ended(server: TemporaryServer, sources: list[Source], training: Training, reports: Path) -> list[Ended]:
+    """What each data set came to; the imports stand where the server needs time to start."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
     from rich.progress import Progress  # noqa: PLC0415
 
@@ -173,32 +192,19 @@ def _run_flow(sources: list[Source], training: Training, reports: Path, *, verbo
 
     for name in training.backends:
         backends.get(name)
-    import matplotlib.figure  # noqa: F401, PLC0415  (0.7 s that the server needs anyway)
+    import matplotlib.figure  # noqa: F401, PLC0415
 
-    if starting:
-        starting.join()
+    if server.url:
+        server.wait()
     console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal, refresh_per_second=2) as progress:
+    bars = Progress(console=console, transient=True, disable=not console.is_terminal, refresh_per_second=2)
+    with temporary_settings({PREFECT_API_URL: server.url} if server.url else {}), bars as progress:
         TERMINAL.set(progress)
-        try:
-            state = training_report(sources, training, str(reports), return_state=True)
-            result = state.result(raise_on_failure=False)
-        except Exception as error:  # noqa: BLE001  (the server's faults come as anything; no traceback for a user)
-            result = error
-    if isinstance(result, list):
-        return result
-    reason = str(result or type(result).__name__).splitlines()[0].rstrip(".")
-    raise UnreachableError(f"the flow did not run: {reason}. Is the server that PREFECT_API_URL names up? See --verbose.")
-
-
-def _start_server() -> None:
-    """Start Prefect's temporary server; the flow's client then finds it running, or says why it does not."""
-    from contextlib import suppress  # noqa: PLC0415
-
-    from prefect.server.api.server import SubprocessASGIServer  # noqa: PLC0415
-
-    with suppress(Exception):
-        SubprocessASGIServer().start()
+        state: Any = training_report(sources, training, str(reports), return_state=True)
+    result = state.result(raise_on_failure=False)
+    if isinstance(result, Exception):
+        raise result
+    return list(result)
 
 
 def _tell(item: Ended) -> None:

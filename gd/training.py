@@ -182,7 +182,7 @@ def norm(gradient: Array) -> float:
     NumPy warns where the plain square overflows: call it under ``np.errstate(over="ignore")``.
     """
     wide = gradient.astype(np.float64, copy=False)
-    square = float(wide @ wide)
+    square = float(wide.dot(wide))
     if 1e-280 < square < 1e300:
         return math.sqrt(square)
     largest = float(np.abs(wide).max())

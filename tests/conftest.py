@@ -27,6 +27,15 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 CHROMIUM = "/usr/bin/chromium"
+BROWSER_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 Fit = Callable[..., Path]
 
@@ -119,11 +128,7 @@ def browser() -> Iterator[Browser]:
         pytest.skip(reason)
     from playwright.sync_api import sync_playwright  # noqa: PLC0415
 
-    quiet = (
-        "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-        "--disable-component-update --disable-sync"
-    )
     with sync_playwright() as play:
-        opened = play.chromium.launch(executable_path=CHROMIUM, args=quiet.split())
+        opened = play.chromium.launch(executable_path=CHROMIUM, args=BROWSER_FLAGS)
         yield opened
         opened.close()
