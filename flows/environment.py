@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -15,6 +16,7 @@ __all__ = ["commit", "packages"]
 _PACKAGES = ("numpy", "torch", "prefect", "pyarrow", "matplotlib", "jinja2", "pydantic")
 
 
+@cache
 def packages() -> dict[str, str]:
     """Versions of Python and of the packages that a result can depend on."""
     found = {"python": platform.python_version()}
@@ -26,6 +28,7 @@ def packages() -> dict[str, str]:
     return found
 
 
+@cache
 def commit() -> Git | None:
     """The commit that this package runs from; None where it was installed rather than cloned, or where git is missing."""
     clone = Path(gd.__file__).parent.parent

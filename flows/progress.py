@@ -10,41 +10,51 @@ from uuid import UUID
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.context import TaskRunContext
 
-from gd.training import Progress as Callback
-
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-__all__ = ["TERMINAL", "follow"]
+__all__ = ["TERMINAL", "Following"]
 
 TERMINAL: ContextVar[Progress | None] = ContextVar("terminal", default=None)
 """The progress display of the command that runs the flow; None in a worker."""
 
 
-def follow(name: str, backend: str, epochs: int) -> Callback:
-    """A callback for `gd.training.train` that shows its epochs; what ends within half a second shows nothing.
+class Following:
+    """Shows how far a training is: a callback for `gd.training.train`, used in a ``with`` around it.
+
+    What ends within half a second shows nothing; what took longer is shown as done when it is.
 
     Args:
         name: of the data set.
         backend: that trains.
         epochs: at most.
     """
-    terminal = TERMINAL.get()
-    bar = terminal.add_task(f"{name}: {backend}", total=epochs, visible=False) if terminal else None
-    key = re.sub(r"[^a-z0-9]+", "-", f"training-{name}-{backend}".lower()).strip("-")
-    artifact: UUID | None = None
 
-    def show(epoch: int, loss: float) -> None:
-        nonlocal artifact
-        if terminal and bar is not None:
-            terminal.update(bar, completed=epoch, description=f"{name}: {backend}, loss {loss:.4g}", visible=True)
+    def __init__(self, name: str, backend: str, epochs: int) -> None:
+        self._what, self._epochs = f"{name}: {backend}", epochs
+        self._key = re.sub(r"[^a-z0-9]+", "-", f"training-{name}-{backend}".lower()).strip("-")
+        self._terminal = TERMINAL.get()
+        self._bar = self._terminal.add_task(self._what, total=epochs, visible=False) if self._terminal else None
+        self._artifact: UUID | None = None
+
+    def __enter__(self) -> Following:
+        return self
+
+    def __call__(self, epoch: int, loss: float) -> None:
+        """So many epochs are done, and this was the last loss."""
+        if self._terminal and self._bar is not None:
+            self._terminal.update(self._bar, completed=epoch, description=f"{self._what}, loss {loss:.4g}", visible=True)
         if TaskRunContext.get() is None:  # called as a plain function: there is no page to show it on
             return
-        percent = 100.0 * epoch / epochs
-        if artifact is None:
-            made = create_progress_artifact(percent, key=key, description=f"{name}: epochs of {backend}")
-            artifact = cast("UUID", made)  # a coroutine only where the caller is one
+        percent = 100.0 * epoch / self._epochs
+        if self._artifact is None:
+            made = create_progress_artifact(percent, key=self._key, description=f"Epochs of {self._what}")
+            self._artifact = cast("UUID", made)  # a coroutine only where the caller is one
         else:
-            update_progress_artifact(artifact, percent)
+            update_progress_artifact(self._artifact, percent)
 
-    return show
+    def __exit__(self, *_: object) -> None:
+        if self._terminal and self._bar is not None:
+            self._terminal.remove_task(self._bar)
+        if self._artifact is not None:
+            update_progress_artifact(self._artifact, 100.0)

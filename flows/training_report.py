@@ -26,7 +26,7 @@ from prefect.tasks import exponential_backoff
 
 import gd
 from flows.environment import commit, packages
-from flows.progress import follow
+from flows.progress import Following
 from gd import archive, backends, problems
 from gd.archive import Draft
 from gd.comparison import compare
@@ -35,7 +35,7 @@ from gd.diagnosis import GradientCheck, Spectrum, check_gradient, diagnose, spec
 from gd.notation import number, visible
 from gd.optimizers import gradient_descent
 from gd.record import Record, Run, command, epoch_log, failed, trained
-from gd.report import SYMBOLS, WORDS, sentence
+from gd.report import SYMBOLS, headline, sentence
 from gd.training import Trace, Training, train
 
 __all__ = ["Ended", "training_report"]
@@ -89,15 +89,16 @@ def train_with(name: str, backend: str, draft: Draft, training: Training, learni
     objective, make = backends.get(backend).objective, problems.LOSSES[training.loss]
     design, y = _load(draft, "design"), _load(draft, "y")
     kind = np.dtype(training.dtype)
-    trace = train(
-        objective(make(design.astype(kind, copy=False), y.astype(kind, copy=False))),
-        design.shape[1],
-        gradient_descent(learning_rate),
-        epochs=training.epochs,
-        tolerance=training.stop_below,
-        dtype=kind,
-        progress=follow(name, backend, training.epochs),
-    )
+    with Following(name, backend, training.epochs) as progress:
+        trace = train(
+            objective(make(design.astype(kind, copy=False), y.astype(kind, copy=False))),
+            design.shape[1],
+            gradient_descent(learning_rate),
+            epochs=training.epochs,
+            tolerance=training.stop_below,
+            dtype=kind,
+            progress=progress,
+        )
     trace.save(draft.work / f"trace-{backend}.npz")
     check = check_gradient(objective(make(design, y)), Spectrum.load(draft.work / "spectrum.npz"))
     return check.ratio, check.error
@@ -136,12 +137,11 @@ def keep(name: str, draft: Draft) -> str:
     return str(archive.finish(draft))
 
 
-@flow(name="training-report", flow_run_name="training-report-{label}", validate_parameters=True)
+@flow(name="training-report", validate_parameters=True)
 def training_report(
     sources: list[Source],
     training: Training = Training(),  # noqa: B008  (frozen, so that one default serves all calls)
     reports: str = "reports",
-    label: str = "manual",
 ) -> State[Any]:
     """Train a linear model on each CSV with every backend and write a report of each.
 
@@ -151,10 +151,9 @@ def training_report(
         sources: CSV files, folders or globs, each with its target and features.
         training: the settings, the same for all of them.
         reports: folder to write reports into.
-        label: what to call the flow run on Prefect's page.
     """
     ended: list[Ended] = []
-    taken: set[str] = set()
+    taken = {"index.html", "readme.md"}  # what else stands in the folder of all reports
     for source in sources:
         try:
             paths: Sequence[Path] = expand(source.path)
@@ -165,10 +164,10 @@ def training_report(
         for path in paths:
             name = _free_name(path, taken)
             ended.append(_one(name, source.model_copy(update={"path": str(path)}), training, Path(reports)))
-    _publish(ended)
     wrong = [item for item in ended if item.record.verdict == "failed"]
     if any(item.folder for item in ended):
         archive.write_index(Path(reports))
+    _publish(ended)
     message = f"{len(ended) - len(wrong)} of {len(ended)} data sets trained and reported"
     if wrong or not ended:
         names = ", ".join(item.name for item in wrong[:5])
@@ -196,7 +195,8 @@ def _one(name: str, source: Source, training: Training, reports: Path) -> Ended:
 
 def _fail(name: str, source: Source, training: Training, reports: Path, run: Run, error: Exception) -> Ended:
     """Leave a report that says why there is no result; where even that cannot be written, say so in the record."""
-    record = failed(run.model_copy(update={"finished": datetime.now(UTC)}), source, name, training, error)
+    finished = run.model_copy(update={"finished": datetime.now(UTC)})
+    record = failed(finished, source, name, training, error)
     try:
         archive.discard(reports, name, run.id)
         draft = archive.begin(reports, name, run.id)
@@ -204,9 +204,12 @@ def _fail(name: str, source: Source, training: Training, reports: Path, run: Run
         archive.write_report(draft.path)
         return Ended(name, str(archive.finish(draft)), record)
     except OSError as unwritable:
-        message = f"{reports}: no report can be written there ({unwritable.strerror}). Name another folder with --reports."
-        lost = failed(record.run, source, name, training, OSError(message))
-        return Ended(name, None, lost if isinstance(error, OSError) else record)
+        lost = OSError(
+            f"{reports}: no report can be written there ({unwritable.strerror}). Name another folder with --reports."
+        )
+        return Ended(name, None, failed(finished, source, name, training, lost) if isinstance(error, OSError) else record)
+    except Exception:  # noqa: BLE001  (the report itself is broken: the other data sets go on all the same)
+        return Ended(name, None, record)
 
 
 def _run(source: Source, training: Training) -> Run:
@@ -246,8 +249,7 @@ def _load(draft: Draft, name: str) -> Array:
 def _publish(ended: Sequence[Ended]) -> None:
     """The verdicts and the final figures as artifacts on Prefect's page."""
     lines = [
-        f"- {SYMBOLS[item.record.verdict]} **{_plain(item.name)}** {WORDS[item.record.verdict]}. "
-        f"{_plain(sentence(item.record))}"
+        f"- {SYMBOLS[item.record.verdict]} **{_plain(item.name)}** {headline(item.record)}. {_plain(sentence(item.record))}"
         for item in ended
     ]
     create_markdown_artifact("\n".join(lines) or "No data set.", key="verdicts", description="What each data set came to")

@@ -210,14 +210,14 @@ def _ended(server: TemporaryServer, sources: list[Source], training: Training, r
 def _tell(item: Ended) -> None:
     """One data set's verdict and where its report is; a failure goes to standard error."""
     from gd.notation import visible  # noqa: PLC0415
-    from gd.report import SYMBOLS, WORDS, sentence  # noqa: PLC0415
+    from gd.report import SYMBOLS, headline, sentence  # noqa: PLC0415
 
     record: Record = item.record
     stream = sys.stderr if record.verdict == "failed" else sys.stdout
     plain = (stream.encoding or "").lower().replace("-", "") != "utf8"
     symbol = "*" if plain else SYMBOLS[record.verdict]
     text = visible(sentence(record, plain=plain), 2000)
-    print(f"{symbol} {item.name}: {WORDS[record.verdict]}. {text}", file=stream)
+    print(f"{symbol} {item.name}: {headline(record)}. {text}", file=stream)
     if item.folder:
         print(f"  {Path(item.folder) / 'report.html'}", file=stream)
 

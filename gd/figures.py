@@ -223,6 +223,7 @@ def _loss(record: Record, log: EpochLog) -> Picture:
     caption = {
         "diverged": "The loss before each step. It rises: the step is too long.",
         "disagree": "The loss before each step: the backends take different ways.",
+        "exhausted": "The loss before each step. It was still on its way when the epochs ended.",
     }.get(record.verdict, "The loss before each step falls to that of the optimum.")
     ends = "; ".join(f"{_way(log, fit, 'loss')} in {count(fit.epochs)} epochs" for fit in record.fits)
     alt = f"Loss by epoch: {ends}. The optimum's loss is {number(record.diagnosis.optimum_loss)}."

@@ -19,7 +19,7 @@ from gd.record import EpochLog, Fit, Record
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-__all__ = ["SYMBOLS", "WORDS", "Report", "Table", "render", "render_index", "sampled_epochs", "sentence"]
+__all__ = ["SYMBOLS", "WORDS", "Report", "Table", "headline", "render", "render_index", "sampled_epochs", "sentence"]
 
 SYMBOLS = {"converged": "✓", "exhausted": "…", "diverged": "✕", "disagree": "≠", "failed": "!"}
 WORDS = {
@@ -29,6 +29,7 @@ WORDS = {
     "disagree": "The backends disagree",
     "failed": "Failed",
 }
+_UNREADABLE = "Could not be read"
 _ALL_ROWS = 100  # up to so many epochs the table holds each
 _SAMPLED_ROWS = 60
 _WEIGHT_COLUMNS = 8
@@ -51,6 +52,11 @@ class Table:
     heads: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     showing: str = ""
+
+
+def headline(record: Record) -> str:
+    """The verdict's word."""
+    return _UNREADABLE if record.error is not None and record.error.type == "DataError" else WORDS[record.verdict]
 
 
 def sentence(record: Record, *, plain: bool = False) -> str:
@@ -312,7 +318,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"number": number, "count": count, "visible": visible, "when": _when}
-    made.globals |= {"SYMBOLS": SYMBOLS, "WORDS": WORDS}
+    made.globals |= {"SYMBOLS": SYMBOLS, "headline": headline}
     return made
 
 

@@ -118,7 +118,7 @@ def prefect_server() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # closed with its module: while it is open Prefect takes this thread for an async one
 def browser() -> Iterator[Browser]:
     """Debian's Chromium, headless; CI may not go without it."""
     if not Path(CHROMIUM).exists():

@@ -11,7 +11,7 @@ import pytest
 from gd import archive
 from gd.data import DataError, Source
 from gd.record import Run, failed
-from gd.report import SYMBOLS, WORDS
+from gd.report import SYMBOLS, headline
 from gd.training import Training
 
 if TYPE_CHECKING:
@@ -58,7 +58,9 @@ def test_a_page_opens_clean(
     assert overflow <= 0
     assert box is not None
     assert box["y"] + box["height"] < 800
-    assert words == ("Reports" if page_name == "index" else f"{SYMBOLS[page_name]} {WORDS[page_name]}")
+    assert words == (
+        "Reports" if page_name == "index" else f"{SYMBOLS[page_name]} {headline(archive.read_record(pages[page_name].parent))}"
+    )
 
 
 def test_every_picture_fills_its_place(pages: dict[str, Path], browser: Browser) -> None:

@@ -142,7 +142,7 @@ def test_a_failure_is_one_line_and_a_report(environment: dict[str, str], tmp_pat
     done = gd(["run", "words.csv", "--target", "y", "--features", "x"], environment, tmp_path)
     first, second = done.stderr.splitlines()
     assert 1 == done.returncode
-    assert first.startswith("! words: Failed. words.csv, line 2, column 'x': 'one' is not a number")
+    assert first.startswith("! words: Could not be read. words.csv, line 2, column 'x': 'one' is not a number")
     assert (tmp_path / second.strip()).is_file()
 
 
