@@ -8,7 +8,9 @@ matplotlib are imported, which saves some 4 of 11 seconds.
 from __future__ import annotations
 
 import atexit
+import ctypes
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -48,6 +50,8 @@ class TemporaryServer:
             ],
             env=os.environ | {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"},
             stdout=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for this process, which still has things to tell the server
+            preexec_fn=_end_with_parent,  # noqa: PLW1509  (there is no other thread yet)
         )  # fmt: skip
 
     def wait(self) -> None:
@@ -77,6 +81,12 @@ class TemporaryServer:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def _end_with_parent() -> None:
+    """In the new process: be ended when its parent is gone, however that ended. Only Linux knows how."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def _home_of(package: str) -> Path:

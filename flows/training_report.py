@@ -190,6 +190,9 @@ def _one(name: str, source: Source, training: Training, reports: Path) -> Ended:
         folder = keep(name, draft)
     except Exception as error:  # noqa: BLE001  (one data set must not take the others with it)
         return _fail(name, source, training, reports, run, error)
+    except BaseException:  # stopped from outside: nothing half made stays
+        archive.discard(reports, name, run.id)
+        raise
     return Ended(name, folder, archive.read_record(Path(folder)))
 
 

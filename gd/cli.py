@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "main"]
 
-app = App(name="gd", version=gd.__version__, help="Gradient descent, twice, reported.")
+app = App(name="gd", version=gd.__version__, help="Gradient descent, twice, reported.", suppress_keyboard_interrupt=False)
 
 _USAGE = 2
 

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -176,12 +177,7 @@ def test_without_a_server_a_temporary_one_is_started(tmp_path: Path) -> None:
     done = gd(["run", "--preset", "notebook"], environment, tmp_path)
     assert (0, "") == (done.returncode, done.stderr)
     assert done.stdout.startswith("≠ notebook: The backends disagree. They part at epoch 0.")
-    left = [
-        path.parent.name
-        for path in Path("/proc").glob("[0-9]*/environ")
-        if str(tmp_path / "prefect").encode() in _bytes_of(path)
-    ]
-    assert [] == left
+    assert [] == _marked(tmp_path / "prefect")
 
 
 @pytest.mark.server
@@ -207,6 +203,41 @@ def test_long_training_shows_its_progress_on_a_terminal(environment: dict[str, s
         assert 0 == process.wait(timeout=60)
     os.close(ours)
     assert b"notebook: torch, loss" in seen
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
+def test_a_stopped_run_leaves_nothing_behind(sent: signal.Signals, status: int, tmp_path: Path) -> None:
+    """Ctrl-C or SIGTERM in the middle of training: no draft, no report, no server left running."""
+    environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
+    environment |= {"MARK": str(tmp_path)}
+    line = ["run", str(bundled("notebook")), "--target", "Y", "--epochs", "3000000", "--tolerance", "0"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "gd", *line],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        cwd=tmp_path,
+    ) as process:
+        until = time.monotonic() + 120
+        while not [*tmp_path.glob("reports/notebook/.*/work/design.npy")] and time.monotonic() < until:
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(sent)
+        out, err = process.communicate(timeout=60)
+    assert (status, "") == (process.returncode, out)
+    assert ("gd: stopped; finished reports are kept.\n" if sent == signal.SIGINT else "") == err
+    assert [] == [*tmp_path.glob("reports/notebook/*"), *tmp_path.glob("reports/notebook/.*")]
+    until = time.monotonic() + 20
+    while _marked(tmp_path) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert [] == _marked(tmp_path)
+
+
+def _marked(mark: Path) -> list[str]:
+    """Processes that carry a mark of ours in their environment."""
+    return [path.parent.name for path in Path("/proc").glob("[0-9]*/environ") if str(mark).encode() in _bytes_of(path)]
 
 
 def _bytes_of(path: Path) -> bytes:

@@ -20,9 +20,11 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.exceptions import ParameterTypeError
 
 from flows.training_report import Ended, training_report
-from gd import data
+from gd import data, figures
 from gd.archive import records
 from gd.data import Source, bundled
+from gd.figures import Picture
+from gd.record import EpochLog, Record
 from gd.training import Training, preset
 from tests.conftest import write_csv
 
@@ -178,6 +180,27 @@ def test_reading_that_breaks_off_is_tried_again(tmp_path: Path, monkeypatch: pyt
     counts = {item.name: item.run_count for item in task_runs(state)}
     assert 2 == counts.pop("notebook: read")
     assert {1} == set(counts.values())
+
+
+def test_a_stage_that_breaks_takes_nothing_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fault of our own in one data set's drawing: that one has failed and says so, the other is reported."""
+    real = figures.draw
+
+    def breaks(record: Record, log: EpochLog) -> list[Picture]:
+        if record.dataset.name == "notebook":
+            raise ZeroDivisionError("a picture of nothing")
+        return real(record, log)
+
+    monkeypatch.setattr("gd.archive.draw", breaks)
+    sources = [Source(path=str(bundled("notebook")), target="Y"), Source(path=str(bundled("penguins")), target="year")]
+    state, ended = run(sources, tmp_path, Training(epochs=20))
+    assert state.is_failed()
+    assert ["failed", "exhausted"] == [item.record.verdict for item in ended]
+    assert ended[0].record.error is not None
+    assert ("ZeroDivisionError", "a picture of nothing") == (ended[0].record.error.type, ended[0].record.error.message)
+    assert ended[0].folder is not None
+    assert {"report.html", "run.json"} == {path.name for path in Path(ended[0].folder).iterdir()}
+    assert [] == [*tmp_path.glob("*/.*")]
 
 
 def test_files_of_one_name_keep_folders_of_their_own(tmp_path: Path) -> None:
