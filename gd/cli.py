@@ -182,7 +182,7 @@ def _server_is_named() -> bool:
 
 def _ended(server: TemporaryServer, sources: list[Source], training: Training, reports: Path) -> list[Ended]:
     """What each data set came to; the imports stand where the server needs time to start."""
-    from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: PLC0415
+    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
     from rich.progress import Progress  # noqa: PLC0415
 
@@ -198,7 +198,9 @@ def _ended(server: TemporaryServer, sources: list[Source], training: Training, r
         server.wait()
     console = Console(stderr=True)
     bars = Progress(console=console, transient=True, disable=not console.is_terminal, refresh_per_second=2)
-    with temporary_settings({PREFECT_API_URL: server.url} if server.url else {}), bars as progress:
+    # a server that ends with this process has no use for signs of life, for whose sender each flow run waits a second
+    ours = {PREFECT_API_URL: server.url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None} if server.url else {}
+    with temporary_settings(ours), bars as progress:
         TERMINAL.set(progress)
         state: Any = training_report(sources, training, str(reports), return_state=True)
     result = state.result(raise_on_failure=False)
