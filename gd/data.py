@@ -158,6 +158,8 @@ def expand(pattern: str) -> list[Path]:
     Raises:
         DataError: if there is none.
     """
+    if "://" in pattern:
+        raise DataError(pattern, "an address, and only files are read.", "Download it, and name the file.")
     path = Path(pattern)
     with _lasting(path):
         if path.is_dir():

@@ -189,6 +189,7 @@ def _label_ends(axes: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
     """Write each label beside the right edge at the height of its line's end, pushed apart where they would touch."""
     if not labels:
         return
+    axes.get_ylim()  # settles the limits, which matplotlib else finds out when it draws
     to_axes = axes.transScale + axes.transLimits
     wanted = []
     for value, _, _ in labels:

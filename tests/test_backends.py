@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from gd import backends
-from gd.data import Array, Dataset
+from gd import archive, backends
+from gd.data import Array, Dataset, Source, bundled
 from gd.problems import LOSSES, design, least_squares
+from gd.report import sentence
+from gd.training import Training
+from tests.conftest import run_tasks
 
 NAMES = backends.available()
 
@@ -92,3 +98,28 @@ def test_read_only_arrays_are_fine(name: str, plane: Dataset) -> None:
     X.flags.writeable = y.flags.writeable = False
     value, _ = backends.get(name).objective(least_squares(X, y))(np.zeros(3))
     assert pytest.approx(float(plane.y @ plane.y) / 40) == value
+
+
+def test_a_third_backend_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module put beside the others is found, trained, compared and reported, and nothing else is touched."""
+    (tmp_path / "backends").mkdir()
+    (tmp_path / "backends" / "math.py").write_text(
+        "TITLE = 'Third'\n"
+        "def objective(problem):\n"
+        "    def evaluate(theta):\n"
+        "        value, gradient = problem.value_and_gradient(theta, *problem.arrays)\n"
+        "        return float(value), gradient\n"
+        "    return evaluate\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setattr(backends, "__path__", [*backends.__path__, str(tmp_path / "backends")])
+    try:
+        assert {*NAMES, "math"} == set(backends.available())
+        source = Source(path=str(bundled("penguins")), target="body_mass_g")
+        report = archive.read(run_tasks(source, Training(backends=("numpy", "torch", "math")), tmp_path))
+    finally:
+        sys.modules.pop("gd.backends.math", None)
+    assert "converged" == report.record.verdict
+    assert ["NumPy", "PyTorch", "Third"] == [fit.title for fit in report.record.fits]
+    assert "NumPy, PyTorch and Third reached the optimum" in sentence(report.record)
+    assert all(name in report.pictures[0].svg for name in ("NumPy", "PyTorch", "Third"))

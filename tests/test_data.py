@@ -498,6 +498,14 @@ def test_errors_survive_pickling() -> None:
 # Which files
 
 
+def test_an_address_is_told_from_a_file() -> None:
+    """A URL is not looked for on the disk."""
+    with pytest.raises(DataError) as refused:
+        expand("https://a.example/sales.csv")
+    expected = "https://a.example/sales.csv: an address, and only files are read. Download it, and name the file."
+    assert expected == str(refused.value)
+
+
 def test_a_folder_means_its_csv_files(tmp_path: Path) -> None:
     """Sorted, gzipped ones too, without hidden files, other files and folders."""
     for name in ("b.CSV", "a.csv", "c.csv.gz", "._a.csv", "notes.txt"):

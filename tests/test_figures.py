@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
+from matplotlib.text import Annotation
 
 from gd.archive import read
 from gd.data import Source
-from gd.figures import THEMED, decimate, draw
+from gd.figures import THEMED, _label_ends, decimate, draw
 from gd.report import Report, inline
 from gd.training import Training
 from tests.conftest import run_tasks, write_csv
@@ -71,6 +73,21 @@ def test_inline_pictures_follow_the_theme(reports: dict[str, Report]) -> None:
         assert set(re.findall(r"url\(#([^)]+)\)", svg)) <= ids
         assert set(re.findall(r'href="#([^"]+)"', svg)) <= ids
         seen |= ids
+
+
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_labels_stand_where_their_lines_end(scale: str) -> None:
+    """At the height of the last value, and pushed apart where two lines end together."""
+    figure = Figure()
+    axes = figure.subplots()
+    axes.set_yscale(scale)
+    axes.plot([0, 1], [100.0, 1.0])
+    axes.plot([0, 1], [100.0, 1.0])
+    _label_ends(axes, [(1.0, "first", "k"), (1.0, "second", "k"), (100.0, "third", "k")])
+    heights = {text.get_text(): text.xy[1] for text in axes.texts if isinstance(text, Annotation)}
+    assert pytest.approx(0.05, abs=0.02) == heights["first"]  # matplotlib's margin
+    assert pytest.approx(heights["first"] + 0.085) == heights["second"]
+    assert pytest.approx(0.95, abs=0.02) == heights["third"]
 
 
 @settings(deadline=None, max_examples=50)
