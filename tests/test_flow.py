@@ -51,7 +51,7 @@ def task_runs(state: State[Any]) -> list[TaskRun]:
 
     async def read() -> list[TaskRun]:
         async with get_client() as client:
-            for _ in range(100):  # the server learns of tasks by events, a moment after they end
+            for _ in range(600):  # the server learns of tasks by events, a moment after they end
                 found = await client.read_task_runs(flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run])))
                 if found and all(item.state and item.state.is_final() for item in found):
                     return sorted(found, key=lambda item: item.start_time or item.created or item.expected_start_time)  # type: ignore[arg-type,return-value]
