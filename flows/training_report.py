@@ -157,7 +157,7 @@ def training_report(
     for source in sources:
         try:
             paths: Sequence[Path] = expand(source.path)
-        except DataError as error:
+        except (DataError, OSError) as error:
             name = _free_name(Path(source.path), taken)
             ended.append(_fail(name, source, training, Path(reports), _run(source, training), error))
             continue
@@ -181,7 +181,7 @@ def _one(name: str, source: Source, training: Training, reports: Path) -> Ended:
     try:
         draft = archive.begin(reports, name, run.id)
         state = read(name, source.path, source, draft, return_state=True)
-        if state.is_failed():
+        if not state.is_completed():
             raise cast("Exception", state.result(raise_on_failure=False))
         rate = prepare(name, draft, training)
         checks = [train_with(name, backend, draft, training, rate) for backend in training.backends]

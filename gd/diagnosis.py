@@ -18,6 +18,7 @@ __all__ = ["Diagnosis", "GradientCheck", "Spectrum", "check_gradient", "diagnose
 
 _CLOSE = 1e-6  # of the first excess loss: where a descent counts as having arrived
 _MOST_EPOCHS = 10**12
+_BLOCK = 16_384  # rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,26 +110,33 @@ class Spectrum:
 def spectrum(X: Array, y: Array) -> Spectrum:
     """Curvature and optimum of the mean squared error of a linear model.
 
-    The optimum is solved from the eigenvectors of the Hessian H = 2 XᵀX/n and then corrected twice by the gradient that is
-    left there, which makes up for the squared condition number of XᵀX.
+    From the triangle R of X's QR decomposition and its singular values σ, with λ = 2 σ²/n: the Hessian 2 XᵀX/n itself would
+    square the condition number, and with columns far from zero lose the directions that matter. R is made block by block, so
+    that no second X is needed. As in `numpy.linalg.lstsq`, a direction with σ ≤ max(n, p) ε σmax counts as flat.
 
     Args:
         X: the design matrix, a column of ones last where there is an intercept, float64, (n, p).
         y: targets, float64, (n,).
+
+    Source:
+        Golub and Van Loan, Matrix Computations, 4th edition, 5.3 (least squares by QR).
     """
     n, p = X.shape
-    hessian = 2 / n * (X.T @ X)
-    values, vectors = np.linalg.eigh(hessian)
-    flat = values <= values[-1] * p * float(np.finfo(np.float64).eps) * 4
-    values = np.where(flat, 0.0, values)
-    inverse = np.divide(1.0, values, out=np.zeros(p), where=~flat)
+    R = np.zeros((0, p + 1))
+    for start in range(0, n, _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        R = np.asarray(np.linalg.qr(np.vstack([R, np.column_stack([X[rows], y[rows]])]), mode="r"))
+    R = np.vstack([R, np.zeros((p + 1 - len(R), p + 1))])  # where there are fewer rows than columns
+    U, sizes, Vt = np.linalg.svd(R[:p, :p])
+    U, sizes, vectors = U[:, ::-1], sizes[::-1], Vt.T[:, ::-1]  # ascending
+    flat = sizes <= sizes[-1] * max(n, p) * float(np.finfo(np.float64).eps)
+    values = np.where(flat, 0.0, 2 / n * sizes**2)
+    optimum = vectors @ np.divide(U.T @ R[:p, p], sizes, out=np.zeros(p), where=~flat)
     evaluate = least_squares(X, y).value_and_gradient
-    optimum = np.zeros(p)
-    for _ in range(3):
-        _, gradient = evaluate(optimum, X, y)
-        optimum = optimum - vectors @ (inverse * (vectors.T @ gradient))
+    _, gradient = evaluate(optimum, X, y)
+    optimum = optimum - vectors @ np.divide(vectors.T @ gradient, values, out=np.zeros(p), where=~flat)
     loss, _ = evaluate(optimum, X, y)
-    return Spectrum(values, vectors, optimum, float(loss), -(vectors.T @ optimum))
+    return Spectrum(values, np.ascontiguousarray(vectors), optimum, float(loss), -(vectors.T @ optimum))
 
 
 @dataclass(frozen=True, slots=True)

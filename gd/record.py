@@ -22,6 +22,8 @@ from gd.training import Outcome, Trace, Training, preset
 
 __all__ = ["EpochLog", "Record", "command", "epoch_log", "failed", "trained"]
 
+_TOO_MANY = "more than 1,000,000,000,000 epochs"
+
 Verdict = Literal["converged", "exhausted", "diverged", "disagree", "failed"]
 
 
@@ -390,9 +392,9 @@ def _findings(
         reasons["condition"] = "infinite: at least one direction is flat, the weights are not unique"
     if not math.isfinite(diagnosis.predicted_epochs):
         above = diagnosis.rate >= found.stable_below
-        reasons["predicted_epochs"] = "the step is above the stable limit" if above else "more than 10¹² epochs"
+        reasons["predicted_epochs"] = "the step is above the stable limit" if above else _TOO_MANY
     if not math.isfinite(diagnosis.predicted_epochs_best):
-        reasons["predicted_epochs_best"] = "more than 10¹² epochs"
+        reasons["predicted_epochs_best"] = _TOO_MANY
     if not math.isfinite(found.stable_below):
         reasons |= {"stable_below": "the loss is flat", "best_rate": "the loss is flat"}
     if not math.isfinite(diagnosis.excess_loss):

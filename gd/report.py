@@ -75,6 +75,9 @@ def sentence(record: Record, *, plain: bool = False) -> str:
     assert record.comparison is not None
     if record.verdict == "converged":
         text = f"{_titles(record)} reached the optimum after {_epochs(record)} epochs"
+        if (short := _short_of_the_optimum(record)) is not None:
+            text = f"{_titles(record)} came to rest after {_epochs(record)} epochs, {_above(short, record, num)}"
+            text += " in directions of next to no curvature,"
         if len(record.fits) == 1:
             return f"{text}. No other backend ran to check it."
         gap = record.comparison.max_relative_weight_gap
@@ -85,19 +88,26 @@ def sentence(record: Record, *, plain: bool = False) -> str:
     return words[record.verdict](record, num)
 
 
+def _short_of_the_optimum(record: Record) -> float | None:
+    """Excess loss that a flat gradient has left, where it is more than the 1e-6 of the first that counts as arrived."""
+    assert record.diagnosis is not None
+    excess, first = record.diagnosis.excess_loss, record.diagnosis.first_excess_loss
+    return excess if excess and first and excess > 1e-6 * first else None
+
+
 def _disagreement(record: Record, num: Any) -> str:
     assert record.comparison is not None
     assert record.diagnosis is not None
     begin = f"They part at epoch {count(record.comparison.first_epoch_apart)}."
-    ratios = record.diagnosis.gradient_ratio
-    parts = [f"{fit.title}'s {num(ratios[fit.backend], 4, True)} times" for fit in record.fits]
     wrong = _wrong_gradients(record)
     if not wrong:
         return f"{begin} Every gradient is that of the stated loss, so that the rest is rounding: train in float64."
-    parts[0] = parts[0].removesuffix(" times") + " times the gradient of the stated loss"
-    of = "the formula derived by hand" if [fit.backend for fit in wrong] == ["numpy"] else " and ".join(f.title for f in wrong)
-    text = f"{begin} By central differences {parts[0].replace(chr(39) + 's ', chr(39) + 's gradient is ', 1)}"
-    return f"{text}, {', '.join(parts[1:])}: the error is in {of}."
+    ratios = {fit.title: num(record.diagnosis.gradient_ratio[fit.backend], 4, True) for fit in record.fits}
+    (title, ratio), *others = ratios.items()
+    text = f"{begin} By central differences {title}'s gradient is {ratio} times the gradient of the stated loss"
+    text += "".join(f", {title}'s {ratio} times" for title, ratio in others)
+    by_hand = [fit.backend for fit in wrong] == ["numpy"]
+    return f"{text}: the error is in {'the formula derived by hand' if by_hand else ' and '.join(fit.title for fit in wrong)}."
 
 
 def _divergence(record: Record, num: Any) -> str:
@@ -115,19 +125,13 @@ def _divergence(record: Record, num: Any) -> str:
         return f"{text}; the loss was last finite at epoch {count(worst.last_finite_epoch)}.{remedy}"
     if worst.loss is None:
         return f"{text}; the loss was never finite.{remedy}"
-    return f"{text}; after {count(worst.epochs)} epochs the loss stands at {num(worst.loss)} and rises.{remedy}"
+    return f"{text}; after {_plural(worst.epochs)} the loss stands at {num(worst.loss)} and rises.{remedy}"
 
 
 def _exhaustion(record: Record, num: Any) -> str:
     found, settings = record.diagnosis, record.training
     assert found is not None
-    epochs = count(max(fit.epochs for fit in record.fits))
-    excess, optimum = found.excess_loss, found.optimum_loss
-    if excess is not None and optimum and excess < 1000 * optimum:
-        above = f"{num(100 * excess / optimum, 2)} % above the optimum"
-    else:
-        above = f"{num(excess, 2)} above the optimum"
-    text = f"After {epochs} epochs the loss is {above}"
+    text = f"After {_plural(max(fit.epochs for fit in record.fits))} the loss is {_above(found.excess_loss, record, num)}"
     if found.stable_below is not None and (settings.learning_rate or 0) >= found.stable_below:
         half = number(found.stable_below / 2, 2, plain=True).replace(",", "")
         return (
@@ -139,8 +143,14 @@ def _exhaustion(record: Record, num: Any) -> str:
         need = f": that takes about {count(_rounded(flat))} epochs" if flat else ", and rounding may keep it from it"
         return f"{text}, but the gradient has not yet fallen to {num(settings.tolerance)} of its first length{need}."
     if found.predicted_epochs is None:
-        return f"{text}; more epochs will not close it: {found.reasons.get('predicted_epochs', 'the loss is flat')}."
-    aim = "would bring it to 10⁻⁶ of where it began" if num(1e-6) != "1e-06" else "would bring it to 1e-6 of where it began"
+        rate, need = num(settings.learning_rate), found.reasons["predicted_epochs"]
+        text = f"{text}; at the rate {rate} it would take {need} to close it"
+        if found.predicted_epochs_best is not None:
+            return f"{text}, and {count(_rounded(found.predicted_epochs_best))} at {num(found.best_rate, 2)}."
+        if not settings.standardize:
+            return f"{text}. Leave out --no-standardize."
+        return f"{text}. Features that repeat each other leave directions of next to no curvature: leave one out."
+    aim = f"would bring it to {num(1e-6)} of where it began"
     more = f"about {count(_rounded(found.predicted_epochs))} epochs"
     best = found.predicted_epochs_best
     if best is not None and best <= settings.epochs:
@@ -148,6 +158,15 @@ def _exhaustion(record: Record, num: Any) -> str:
     if best is not None and best < found.predicted_epochs:
         return f"{text}; {more}, or {count(_rounded(best))} at a rate of {num(found.best_rate, 2)}, {aim}."
     return f"{text}; {more} {aim}."
+
+
+def _above(excess: float | None, record: Record, num: Any) -> str:
+    """How far a loss lies above the optimum's: in per cent, unless the optimum is next to nothing."""
+    assert record.diagnosis is not None
+    optimum, first = record.diagnosis.optimum_loss, record.diagnosis.first_excess_loss or 0.0
+    if excess is not None and optimum and optimum > 1e-14 * first and excess < 1000 * optimum:
+        return f"{num(100 * excess / optimum, 2)} % above the optimum"
+    return f"{num(excess, 2)} above the optimum"
 
 
 def _epochs_to_flat(record: Record) -> int | None:
@@ -341,6 +360,10 @@ def _epochs(record: Record) -> str:
     reached = sorted({fit.epochs for fit in record.fits})
     ended = count(reached[0]) if len(reached) == 1 else f"{count(reached[0])} to {count(reached[-1])}"
     return f"{ended} of {count(record.training.epochs)}"
+
+
+def _plural(epochs: int) -> str:
+    return "1 epoch" if epochs == 1 else f"{count(epochs)} epochs"
 
 
 def _rounded(epochs: int) -> int:

@@ -23,7 +23,7 @@ X, Y = np.arange(1.0, 6.0)[:, None], np.arange(2.0, 12.0, 2.0)
 def test_the_notebooks_parabola_by_hand() -> None:
     """J = 11 (W - 2)²: curvature 22, stable below 2/22, best step 1/22, optimum 2 with loss 0, condition 1."""
     found = spectrum(X, Y)
-    assert [22.0] == found.eigenvalues.tolist()
+    assert [pytest.approx(22.0)] == found.eigenvalues.tolist()
     assert pytest.approx(2 / 22) == found.stable_below
     assert pytest.approx(1 / 22) == found.best_rate == found.auto_rate
     assert 1.0 == found.condition
@@ -102,6 +102,27 @@ def test_collinear_features_have_an_infinite_condition() -> None:
     np.testing.assert_allclose(found.optimum, [1.5, 1.5], rtol=1e-12)
     assert math.isfinite(found.best_rate)
     assert 1 == found.epochs_to(found.auto_rate)
+
+
+def test_columns_far_from_zero_keep_their_optimum() -> None:
+    """X = 1e8 ± 1e6 beside a column of ones, κ(XᵀX) = 1e20: the line y = 2e-6 x - 199 is found, and its loss is nothing."""
+    spread = np.random.default_rng(9).normal(size=200)
+    A, y = np.column_stack([1e8 + 1e6 * spread, np.ones(200)]), 2 * spread + 1
+    found = spectrum(A, y)
+    np.testing.assert_allclose(found.optimum, [2e-6, -199.0], rtol=1e-6)
+    assert found.optimum_loss < 1e-12
+    assert 1e18 < found.condition < 1e22
+    assert found.excess(np.zeros((1, 2)))[0] == pytest.approx(np.mean(y**2), rel=1e-6)
+
+
+def test_fewer_rows_than_columns() -> None:
+    """Three rows hold eight features: the shortest weights that fit them, as lstsq gives them, with no loss."""
+    rng = np.random.default_rng(4)
+    A, y = rng.normal(size=(3, 8)), rng.normal(size=3)
+    found = spectrum(A, y)
+    np.testing.assert_allclose(found.optimum, np.linalg.lstsq(A, y)[0], rtol=1e-10, atol=1e-12)
+    assert found.optimum_loss < 1e-25
+    assert 5 == int((found.eigenvalues == 0).sum())
 
 
 def test_a_flat_loss_has_no_limit() -> None:

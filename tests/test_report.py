@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from jinja2 import UndefinedError
 
 from gd.archive import read
-from gd.data import Source, bundled
+from gd.data import Array, Source, bundled
+from gd.notation import number
 from gd.report import SYMBOLS, WORDS, Report, environment, epoch_table, notebook_tables, sampled_epochs, sentence
 from gd.training import Training
-from tests.conftest import run_tasks
+from tests.conftest import run_tasks, write_csv
 from tests.test_training import PART_1, PART_2
 
 
@@ -198,6 +201,67 @@ def test_templates_refuse_what_is_not_there() -> None:
 def test_templates_escape() -> None:
     """Markup in data is text."""
     assert "&lt;b&gt;" == environment().from_string("{{ x }}").render(x="<b>")
+
+
+@pytest.mark.parametrize(
+    ("features", "target", "changed", "verdict"),
+    [
+        pytest.param(lambda x: np.hstack([x, x]), lambda x: 2 * x + 1, {}, "converged", id="a column twice"),
+        pytest.param(lambda x: x, lambda x: 0 * x + 3, {}, "converged", id="a constant target"),
+        pytest.param(lambda x: x, lambda x: 0 * x, {}, "converged", id="a target of zeros"),
+        pytest.param(lambda x: 1e200 * x, lambda x: 2 * x + 1, {}, "converged", id="huge features"),
+        pytest.param(lambda x: 1e-200 * x, lambda x: 2 * x + 1, {}, "converged", id="tiny features"),
+        pytest.param(lambda x: x, lambda x: 1e150 * x, {}, "converged", id="a huge target"),
+        pytest.param(lambda x: x + 1e9, lambda x: 2 * x + 1, {}, "converged", id="an offset of 1e9"),
+        pytest.param(lambda x: x[:2], lambda x: 2 * x[:2] + 1, {}, "converged", id="two rows"),
+        pytest.param(lambda x: np.tile(x[:3], 8) ** np.arange(1, 9), lambda x: x[:3], {}, "converged", id="wider than long"),
+        pytest.param(lambda x: 3 * x + 50, lambda x: 2 * x + 1, {"dtype": "float32"}, "converged", id="float32"),
+        pytest.param(lambda x: x, lambda x: 2 * x + 1, {"epochs": 1}, "exhausted", id="one epoch"),
+        pytest.param(lambda x: x, lambda x: 2 * x + 1, {"epochs": 1, "learning_rate": 50}, "diverged", id="one wild epoch"),
+        pytest.param(lambda x: x, lambda x: 2 * x + 1, {"learning_rate": 1e-9}, "exhausted", id="a step too short"),
+        pytest.param(lambda x: x, lambda x: 2 * x + 1, {"loss": "notebook"}, "disagree", id="the notebook's gradient"),
+    ],
+)
+def test_odd_tables_have_a_report_too(
+    features: Callable[[Array], Array],
+    target: Callable[[Array], Array],
+    changed: dict[str, object],
+    verdict: str,
+    tmp_path: Path,
+) -> None:
+    """Whatever the table, there is a verdict, a sentence in plain ASCII, and a page without NaN or None in its words."""
+    x = np.random.default_rng(0).normal(size=(20, 1))
+    path = write_csv(tmp_path / "odd.csv", features(x), target(x)[:, 0])
+    folder = run_tasks(Source(path=str(path), target="y"), Training.model_validate(changed), tmp_path)
+    record = read(folder).record
+    assert verdict == record.verdict
+    assert sentence(record, plain=True).isascii()
+    text = text_of((folder / "report.html").read_text(encoding="utf-8"))
+    assert not re.search(r"\b(nan|None|inf)\b", text)
+
+
+def test_a_flat_gradient_is_not_taken_for_the_optimum(tmp_path: Path) -> None:
+    """A column that nearly repeats another: the gradient is flat and the loss is not the least; the sentence says both."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(20, 1))
+    path = write_csv(
+        tmp_path / "near.csv", np.hstack([x, x + 1e-9 * rng.normal(size=(20, 1))]), 2 * x[:, 0] + 1 + rng.normal(size=20)
+    )
+    record = read(run_tasks(Source(path=str(path), target="y"), Training(), tmp_path)).record
+    found = record.diagnosis
+    assert found is not None
+    assert found.excess_loss is not None
+    assert found.optimum_loss is not None
+    per_cent = number(100 * found.excess_loss / found.optimum_loss, 2)
+    assert f"{per_cent} % above the optimum in directions of next to no curvature" in sentence(record)
+
+
+def test_columns_left_far_from_zero_are_told_to_be_standardised(tmp_path: Path) -> None:
+    """Without standardising no number of epochs is enough, and the sentence names the option."""
+    x = np.random.default_rng(0).normal(size=(20, 1))
+    path = write_csv(tmp_path / "far.csv", 1e8 + 1e6 * x, 2 * x[:, 0] + 1)
+    record = read(run_tasks(Source(path=str(path), target="y"), Training(standardize=False), tmp_path)).record
+    assert sentence(record).endswith("epochs to close it. Leave out --no-standardize.")
 
 
 @pytest.mark.parametrize("backend", ["numpy", "torch"])
