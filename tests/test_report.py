@@ -214,7 +214,7 @@ def test_templates_escape() -> None:
         pytest.param(lambda x: x, lambda x: 1e150 * x, {}, "converged", id="a huge target"),
         pytest.param(lambda x: x + 1e9, lambda x: 2 * x + 1, {}, "converged", id="an offset of 1e9"),
         pytest.param(lambda x: x[:2], lambda x: 2 * x[:2] + 1, {}, "converged", id="two rows"),
-        pytest.param(lambda x: np.tile(x[:3], 8) ** np.arange(1, 9), lambda x: x[:3], {}, "converged", id="wider than long"),
+        pytest.param(lambda x: x.reshape(2, 10), lambda x: x[:2], {}, "converged", id="wider than long"),
         pytest.param(lambda x: 3 * x + 50, lambda x: 2 * x + 1, {"dtype": "float32"}, "converged", id="float32"),
         pytest.param(lambda x: x, lambda x: 2 * x + 1, {"epochs": 1}, "exhausted", id="one epoch"),
         pytest.param(lambda x: x, lambda x: 2 * x + 1, {"epochs": 1, "learning_rate": 50}, "diverged", id="one wild epoch"),
