@@ -6,6 +6,7 @@ and a task can be run again alone.
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
 from collections.abc import Sequence
@@ -76,6 +77,7 @@ def prepare(name: str, draft: Draft, training: Training) -> float:
     d = dataset.X.shape[1]
     scaling = standardize(dataset.X, training.intercept) if training.standardize else Scaling(np.zeros(d), np.ones(d))
     design = problems.design(scaling.apply(dataset.X), training.intercept)
+    _check_size(dataset, design)
     found = spectrum(design, dataset.y)
     found.save(draft.work / "spectrum.npz")
     np.save(draft.work / "design.npy", design)
@@ -96,6 +98,7 @@ def train_with(name: str, backend: str, draft: Draft, training: Training, learni
             gradient_descent(learning_rate),
             epochs=training.epochs,
             tolerance=training.stop_below,
+            stop_early=training.stops_early,
             dtype=kind,
             progress=progress,
         )
@@ -242,6 +245,17 @@ def _free_name(path: Path, taken: set[str]) -> str:
         name = f"{name}-{sha256(str(path).encode()).hexdigest()[:6]}"
     taken.add(name.lower())
     return name
+
+
+def _check_size(dataset: Dataset, design: Array) -> None:
+    """Refuse columns whose sum of squares overflows: every loss would be infinite."""
+    source = dataset.provenance
+    limit = math.sqrt(float(np.finfo(np.float64).max) / len(design)) / 4
+    columns = zip([*source.features, source.target], [*design.T[: len(source.features)], dataset.y], strict=True)
+    for name, values in columns:
+        if max(values.max(), -values.min()) > limit:
+            where = f"{Path(source.path).name}, column {visible(name)!r}"
+            raise DataError(where, "its squares are more than float64 holds.", "Divide the column by a power of ten.")
 
 
 def _load(draft: Draft, name: str) -> Array:

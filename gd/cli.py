@@ -77,8 +77,9 @@ def run(
     from gd import training as settings  # noqa: PLC0415  (quick commands load nothing that they do not need)
 
     given = {
-        "loss": loss, "optimizer": optimizer, "learning_rate": _number_or_auto(learning_rate), "epochs": epochs,
-        "tolerance": _number_or_auto(tolerance), "dtype": dtype, "intercept": intercept, "standardize": standardize,
+        "loss": loss, "optimizer": optimizer, "epochs": epochs, "dtype": dtype, "intercept": intercept,
+        "learning_rate": _number_or_auto("--learning-rate", learning_rate), "standardize": standardize,
+        "tolerance": _number_or_auto("--tolerance", tolerance),
         "backends": tuple(_row(backends)) if backends is not None else None,
     }  # fmt: skip
     base = settings.preset(preset).model_dump() if preset else {}
@@ -224,13 +225,13 @@ def _tell(item: Ended) -> None:
         print(f"  {Path(item.folder) / 'report.html'}", file=stream)
 
 
-def _number_or_auto(text: str | None) -> float | str | None:
+def _number_or_auto(option: str, text: str | None) -> float | str | None:
     if text is None or text == "auto":
         return text
     try:
         return float(text)
     except ValueError:
-        raise UsageError(f"{text!r} is neither a number nor auto.") from None
+        raise UsageError(f"{option}: {text!r} is neither a number nor auto.") from None
 
 
 def _check_backends(names: tuple[str, ...]) -> None:

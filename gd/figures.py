@@ -29,11 +29,12 @@ POINTS = 1000  # buckets along the epochs; each keeps its lowest and its highest
 
 INK, QUIET, GRID, THEORY, LIMIT, PAPER = "#1a1a1a", "#5c5c5c", "#e4e4e4", "#767676", "#b3261e", "#ffffff"
 _LOOKS = (("#0072b2", "-", "o"), ("#d55e00", (0, (4, 3)), "s"), ("#009e73", (0, (1, 2)), "^"))
-_WEIGHTS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#767676", "#b8860b")
+_WEIGHTS = ("#6a4c93", "#b8860b", "#cc79a7", "#4a7c59", "#8c564b", "#767676")  # none of them a backend's
 
 THEMED = {
     INK: "--ink", QUIET: "--quiet", GRID: "--grid", THEORY: "--theory", LIMIT: "--limit", PAPER: "--paper",
-    "#0072b2": "--first", "#d55e00": "--second", "#009e73": "--third", "#cc79a7": "--fourth", "#b8860b": "--fifth",
+    "#0072b2": "--first", "#d55e00": "--second", "#009e73": "--third",
+    "#6a4c93": "--purple", "#b8860b": "--gold", "#cc79a7": "--pink", "#4a7c59": "--green", "#8c564b": "--brown",
 }  # fmt: skip
 """Colours of the pictures and the style sheet's names for them, so that one drawing serves both themes."""
 
@@ -107,12 +108,12 @@ def _style() -> Iterator[None]:
         yield
 
 
-def _figure(height: float = 3.3, top: float = 0.96) -> tuple[Figure, Axes]:
+def _figure(height: float = 3.0, top: float = 0.96) -> tuple[Figure, Axes]:
     """Narrow enough to be read on a phone, with room at the right for labels."""
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    figure = Figure(figsize=(5.6, height))
-    figure.subplots_adjust(left=0.14, right=0.76, bottom=0.5 / height, top=top)
+    figure = Figure(figsize=(4.8, height))
+    figure.subplots_adjust(left=0.21, right=0.76, bottom=0.5 / height, top=top)
     return figure, figure.subplots()
 
 
@@ -235,7 +236,8 @@ def _excess(record: Record, log: EpochLog) -> Picture:
     assert record.diagnosis is not None
     figure, axes = _figure()
     _epochs(axes, len(log))
-    theory = np.where(log["theory_excess_loss"] > 1e-300, log["theory_excess_loss"], np.nan)
+    theory = log["theory_excess_loss"]
+    theory = np.where(theory > 1e-32 * theory[0], theory, np.nan)  # below, rounding has long taken over
     _log_axis(axes, [*(log[f"{fit.backend}_excess_loss"] for fit in record.fits), theory])
     axes.set_ylabel("loss above the optimum")
     labels = _lines(axes, record, log, "excess_loss")
@@ -247,9 +249,9 @@ def _excess(record: Record, log: EpochLog) -> Picture:
     factor = record.diagnosis.contraction**2
     caption = "What of the loss lies above the optimum. Grey is the theory, from the curvature alone"
     if record.verdict == "diverged":
-        caption += f": the worst direction's share grows by the factor {number(factor, 4)} an epoch."
+        caption += f": late in the descent it grows by the factor {number(factor)} an epoch."
     elif factor > 1e-3:
-        caption += f": late in the descent the slowest direction's share shrinks by the factor {number(factor)} an epoch."
+        caption += f": late in the descent it shrinks by the factor {_factor(factor)} an epoch."
     else:
         caption += "."
     alt = f"Loss above the optimum by epoch: {'; '.join(_way(log, fit, 'excess_loss') for fit in record.fits)}."
@@ -283,20 +285,26 @@ def _weights(record: Record, log: EpochLog) -> Picture:
     paths = [_as_trained(record, log, fit) for fit in record.fits]  # each (epochs + 1, p)
     ends = np.nan_to_num(np.abs(paths[0][-1, : len(features)]), posinf=0)
     shown = sorted(np.argsort(-ends, kind="stable")[: len(_WEIGHTS)])
-    if record.verdict == "diverged":
-        axes.set_yscale("symlog", linthresh=float(np.abs(optimum[: len(features)]).max(initial=0.0)) or 1.0)
+    diverged = record.verdict == "diverged"
+    if diverged:  # they swing from side to side: their size is what can be read
+        paths, optimum = [np.abs(path) for path in paths], np.abs(optimum)
     labels = []
+    alone = len(shown) == 1
     for position, (fit, path) in enumerate(zip(record.fits, paths, strict=True)):
-        for colour, j in zip(_WEIGHTS, shown, strict=False):
+        for colour, j in zip([_look(fit)[0]] if alone else _WEIGHTS, shown, strict=False):
             x, y = decimate(np.arange(len(path)), path[:, j])
             axes.plot(x, y, color=colour, linestyle=_look(fit)[1], linewidth=1.8 - 0.5 * position, zorder=3 + position)
             if position == 0 or record.verdict == "disagree":
-                name = visible(features[j], 16)
+                name = visible(features[j], 14)
                 labels.append((float(y[-1]), name if record.verdict != "disagree" else f"{name}, {fit.title}", colour))
-    for colour, j in zip(_WEIGHTS, shown, strict=False):
+    for colour, j in zip([THEORY] if alone else _WEIGHTS, shown, strict=False):
         axes.axhline(optimum[j], color=colour, linewidth=0.6, linestyle=(0, (1, 3)), zorder=2)
-    axes.set_ylabel("weight, standardised features" if record.training.standardize else "weight")
-    _plain_numbers(axes.yaxis)
+    size = "size of weight" if diverged else "weight"
+    axes.set_ylabel(f"{size}, standardised features" if record.training.standardize else size)
+    if diverged:
+        _log_axis(axes, [path[1:, shown].ravel() for path in paths])
+    else:
+        _plain_numbers(axes.yaxis)
     _label_ends(axes, labels)
     dashes = " and ".join(f"{fit.title} {'solid' if i == 0 else 'dashed'}" for i, fit in enumerate(record.fits))
     apart = "they part" if record.verdict == "disagree" else "one line where they agree"
@@ -331,7 +339,7 @@ def _gap(record: Record, log: EpochLog) -> Picture:
     worst = float(np.nanmax(gap)) if np.isfinite(gap).any() else math.nan
     caption = f"The largest gap between the backends' weights, in units of the last place that {record.training.dtype} holds"
     if record.comparison.agree:
-        caption += ": rounding, and no more."
+        caption += ": rounding, and no more. Less than 0.1 is drawn as 0.1."
     else:
         caption += f". Beyond the red line they disagree, from epoch {count(record.comparison.first_epoch_apart)} on."
     alt = (
@@ -367,7 +375,7 @@ def _parabola(record: Record, log: EpochLog) -> Picture:
         ha="center", va="bottom", annotation_clip=False,
     )  # fmt: skip
     name = record.dataset.features[0] if record.dataset.features else "intercept"
-    axes.set_xlabel(f"weight of {visible(name, 30)}")
+    axes.set_xlabel(f"weight of {visible(name, 30)}{', standardised' if record.training.standardize else ''}")
     axes.set_ylabel("loss")
     _legend(axes, record)
     _plain_numbers(axes.yaxis)
@@ -379,7 +387,7 @@ def _parabola(record: Record, log: EpochLog) -> Picture:
 def _contours(record: Record, log: EpochLog) -> Picture:
     assert record.diagnosis is not None
     assert record.diagnosis.hessian is not None
-    figure, axes = _figure(4.2)
+    figure, axes = _figure(3.8)
     hessian, optimum = np.array(record.diagnosis.hessian), _optimum_as_trained(record)
     paths = [_as_trained(record, log, fit) for fit in record.fits]
     reaches = [1.2 * _reach([path[:, j] - optimum[j] for path in paths], abs(optimum[j])) for j in (0, 1)]
@@ -415,6 +423,10 @@ def _marked(points: int) -> list[int]:
     """Which points of a path carry a mark: the first twenty, then ever fewer."""
     later = np.geomspace(20, max(points - 1, 20), 40).astype(int).tolist()
     return sorted({t for t in (*range(20), *later) if t < points})
+
+
+def _factor(value: float) -> str:
+    return f"1 − {number(1 - value, 2)}" if 0.9999 < value < 1 else number(value)
 
 
 def _scaling(record: Record) -> Scaling:

@@ -45,12 +45,15 @@ def count(value: int | None) -> str:
 
 
 def visible(name: str, width: int = 60) -> str:
-    """A name from the data on one line, with control characters and direction marks shown as escapes, and shortened.
+    """A name from the data on one line, control characters and direction marks shown as escapes, shortened in its middle.
 
     Escaping for HTML is the template's business; this is for what no escaping makes readable.
     """
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
-    return shown if len(shown) <= width else f"{shown[: width - 1]}…"
+    if len(shown) <= width:
+        return shown
+    tail = (width - 1) // 2  # names of a family differ at their ends
+    return f"{shown[: width - 1 - tail]}…{shown[-tail:]}"
 
 
 def _stripped(written: str) -> str:

@@ -61,6 +61,7 @@ class Settings(_Part):
     learning_rate_setting: Literal["auto", "fixed"]
     epochs: int
     tolerance: float
+    stops_early: bool
     dtype: str
     intercept: bool
     standardize: bool
@@ -314,6 +315,7 @@ def _settings(training: Training, rate: float | None, scaling: Scaling | None) -
         learning_rate_setting="auto" if training.learning_rate == "auto" else "fixed",
         epochs=training.epochs,
         tolerance=training.stop_below,
+        stops_early=training.stops_early,
         dtype=training.dtype,
         intercept=training.intercept,
         standardize=training.standardize,

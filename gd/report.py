@@ -147,25 +147,36 @@ def _exhaustion(record: Record, num: Any) -> str:
         text = f"{text}; at the rate {rate} it would take {need} to close it"
         if found.predicted_epochs_best is not None:
             return f"{text}, and {count(_rounded(found.predicted_epochs_best))} at {num(found.best_rate, 2)}."
-        if not settings.standardize:
-            return f"{text}. Leave out --no-standardize."
-        return f"{text}. Features that repeat each other leave directions of next to no curvature: leave one out."
-    aim = f"would bring it to {num(1e-6)} of where it began"
+        return f"{text}.{_condition_remedy(record)}"
+    aim = f"would bring what is above it to {num(1e-6)} of what it was"
     more = f"about {count(_rounded(found.predicted_epochs))} epochs"
     best = found.predicted_epochs_best
     if best is not None and best <= settings.epochs:
         return f"{text}; {more}, or a rate of {num(found.best_rate, 2)} instead of {num(settings.learning_rate, 2)}, {aim}."
     if best is not None and best < found.predicted_epochs:
         return f"{text}; {more}, or {count(_rounded(best))} at a rate of {num(found.best_rate, 2)}, {aim}."
-    return f"{text}; {more} {aim}."
+    return f"{text}; {more} {aim}.{_condition_remedy(record)}"
+
+
+def _condition_remedy(record: Record) -> str:
+    """What to do about a loss that is far steeper in one direction than in another."""
+    assert record.diagnosis is not None
+    if record.diagnosis.condition is not None and record.diagnosis.condition < 1e4:
+        return ""
+    if not record.training.standardize:
+        return " Leave out --no-standardize."
+    return " Some features nearly repeat each other: leave one out with --features."
 
 
 def _above(excess: float | None, record: Record, num: Any) -> str:
     """How far a loss lies above the optimum's: in per cent, unless the optimum is next to nothing."""
     assert record.diagnosis is not None
     optimum, first = record.diagnosis.optimum_loss, record.diagnosis.first_excess_loss or 0.0
-    if excess is not None and optimum and optimum > 1e-14 * first and excess < 1000 * optimum:
-        return f"{num(100 * excess / optimum, 2)} % above the optimum"
+    if excess is not None and optimum and optimum > 1e-14 * first:
+        if excess < optimum:
+            return f"{num(100 * excess / optimum, 2)} % above the optimum"
+        if excess < 1e4 * optimum:
+            return f"{num(1 + excess / optimum, 3)} times the optimum's"
     return f"{num(excess, 2)} above the optimum"
 
 

@@ -249,7 +249,7 @@ def choose(file: str, names: list[str], target: str, features: Sequence[str] | N
             continue
         near = difflib.get_close_matches(wanted.casefold(), folded, n=3, cutoff=0.5)
         remedy = (
-            f"The nearest names are {_listed([folded[name] for name in near])}."
+            f"The nearest {'name is' if len(near) == 1 else 'names are'} {_listed([folded[name] for name in near])}."
             if near
             else f"Its columns are {_listed(names)}."
         )

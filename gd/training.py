@@ -54,9 +54,14 @@ class Training(BaseModel):
     preset: Literal["notebook"] | None = Field(None, description="Where these settings came from.")
 
     @property
+    def stops_early(self) -> bool:
+        """Whether training ends as soon as it has converged."""
+        return self.tolerance != 0
+
+    @property
     def stop_below(self) -> float:
-        """The tolerance as a number."""
-        if self.tolerance == "auto":
+        """The tolerance as a number; where nothing stops early, what is held against the last gradient."""
+        if self.tolerance == "auto" or not self.stops_early:
             return 1e-10 if self.dtype == "float64" else 1e-5
         return self.tolerance
 
@@ -117,6 +122,7 @@ def train(
     *,
     epochs: int,
     tolerance: float = 0.0,
+    stop_early: bool = True,
     dtype: DTypeLike = np.float64,
     progress: Progress | None = None,
 ) -> Trace:
@@ -131,7 +137,8 @@ def train(
         parameters: p, the length of θ.
         optimizer: turns gradients into steps.
         epochs: steps at most, 1 or more.
-        tolerance: converged when the gradient norm is at most this share of its first value; 0 never stops early.
+        tolerance: converged when the gradient norm is at most this share of its first value; never when 0.
+        stop_early: whether to end there; otherwise every epoch is trained and the last gradient decides.
         dtype: of θ, as in the problem's arrays.
         progress: told how far training is, at most twice a second.
     """
@@ -157,15 +164,15 @@ def train(
                 break
             if epoch == 0:
                 flat = tolerance * size if tolerance else -1.0
-            if size <= flat:
-                outcome = Outcome.CONVERGED
+            outcome = Outcome.CONVERGED if size <= flat else Outcome.EXHAUSTED
+            if stop_early and size <= flat:
                 break
             if now >= report_at and progress:
                 progress(epoch + 1, value)
                 report_at = now + _PROGRESS_EVERY
         final_loss = objective(theta)[0] if outcome != Outcome.DIVERGED else math.nan
     k = epoch + 1
-    if outcome == Outcome.EXHAUSTED and (not isfinite(final_loss) or _rises(loss[:k], final_loss)):
+    if outcome != Outcome.DIVERGED and (not isfinite(final_loss) or _rises(loss[:k], final_loss)):
         outcome = Outcome.DIVERGED
     return Trace(loss[:k], gradient_norm[:k], thetas[: k + 1], seconds[:k], final_loss, outcome)
 

@@ -33,7 +33,7 @@ def words(line: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int | st
     [
         (["run"], "name at least one CSV, or --preset notebook."),
         (["run", "a.csv"], "--target is missing: name the column to predict."),
-        (["run", "a.csv", "--target", "y", "--learning-rate", "fast"], "'fast' is neither a number nor auto."),
+        (["run", "a.csv", "--target", "y", "--learning-rate", "fast"], "--learning-rate: 'fast' is neither a number nor auto."),
         (
             ["run", "a.csv", "--target", "y", "--learning-rate", "-1"],
             "--learning-rate: input should be greater than 0, not -1.0.",

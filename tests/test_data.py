@@ -403,10 +403,10 @@ def test_cells_that_are_no_finite_number(tmp_path: Path, cell: str, problem: str
 @pytest.mark.parametrize(
     ("target", "features", "expected"),
     [
-        ("bodymass", None, "no column 'bodymass' for the target. The nearest names are 'body mass'."),
-        ("Bill", None, "no column 'Bill' for the target. The nearest names are 'bill'."),
+        ("bodymass", None, "no column 'bodymass' for the target. The nearest name is 'body mass'."),
+        ("Bill", None, "no column 'Bill' for the target. The nearest name is 'bill'."),
         ("q", None, "no column 'q' for the target. Its columns are 'bill', 'body mass', 'word', 'void'."),
-        ("bill", ("body_mass",), "no column 'body_mass' for the feature. The nearest names are 'body mass'."),
+        ("bill", ("body_mass",), "no column 'body_mass' for the feature. The nearest name is 'body mass'."),
         ("bill", (), "an empty list of features. Name at least one, or none to use all numeric columns."),
         ("bill", ("bill",), "'bill' is both the target and a feature. Take it out of the features."),
         ("bill", ("word", "word"), "the feature 'word' is named twice. Name it once."),

@@ -12,7 +12,7 @@ import pytest
 from jinja2 import UndefinedError
 
 from gd.archive import read
-from gd.data import Array, Source, bundled
+from gd.data import Array, DataError, Source, bundled
 from gd.notation import number
 from gd.report import SYMBOLS, WORDS, Report, environment, epoch_table, notebook_tables, sampled_epochs, sentence
 from gd.training import Training
@@ -44,8 +44,11 @@ def test_sentence_of_an_exhausted_run(reports: dict[str, Report]) -> None:
     assert found.predicted_epochs is not None
     said = sentence(record)
     assert said.startswith("After 1,000 epochs the loss is ")
-    assert "% above the optimum; about " in said
-    assert "or a rate of 0.44 instead of 0.001, would bring it to 10⁻⁶ of where it began." in said
+    assert found.excess_loss is not None
+    assert found.optimum_loss is not None
+    times = number(1 + found.excess_loss / found.optimum_loss, 3)
+    assert f"{times} times the optimum's; about " in said
+    assert "or a rate of 0.44 instead of 0.001, would bring what is above it to 10⁻⁶ of what it was." in said
     (epochs,) = re.findall(r"about ([\d,]+) epochs", said)
     assert found.predicted_epochs <= int(epochs.replace(",", "")) <= 1.1 * found.predicted_epochs
 
@@ -262,6 +265,24 @@ def test_columns_left_far_from_zero_are_told_to_be_standardised(tmp_path: Path) 
     path = write_csv(tmp_path / "far.csv", 1e8 + 1e6 * x, 2 * x[:, 0] + 1)
     record = read(run_tasks(Source(path=str(path), target="y"), Training(standardize=False), tmp_path)).record
     assert sentence(record).endswith("epochs to close it. Leave out --no-standardize.")
+
+
+def test_a_run_that_never_stops_early_is_judged_at_its_end(tmp_path: Path) -> None:
+    """With a tolerance of 0 every epoch is trained, and where the last gradient is flat the run has converged."""
+    source = Source(path=str(bundled("penguins")), target="body_mass_g")
+    record = read(run_tasks(source, Training(epochs=400, tolerance=0), tmp_path)).record
+    assert "converged" == record.verdict
+    assert sentence(record).startswith("NumPy and PyTorch reached the optimum after 400 of 400 epochs")
+
+
+def test_numbers_too_large_to_be_squared_are_refused(tmp_path: Path) -> None:
+    """Targets of 1e200 have no mean squared error in float64: the column and the remedy are named, nothing overflows."""
+    x = np.arange(6.0)[:, None]
+    path = write_csv(tmp_path / "wide.csv", x, 1e200 * x[:, 0])
+    with pytest.raises(DataError) as refused:
+        run_tasks(Source(path=str(path), target="y"), Training(), tmp_path)
+    expected = "wide.csv, column 'y': its squares are more than float64 holds. Divide the column by a power of ten."
+    assert expected == str(refused.value)
 
 
 @pytest.mark.parametrize("backend", ["numpy", "torch"])

@@ -132,6 +132,13 @@ def test_training_stops_at_the_tolerance(name: str) -> None:
     assert trace.gradient_norm[-1] <= 1e-3 * trace.gradient_norm[0] < trace.gradient_norm[-2]
 
 
+def test_training_can_go_on_when_it_has_converged() -> None:
+    """Told not to stop early, every epoch is trained, and the last gradient decides what it was."""
+    objective = backends.get("numpy").objective(least_squares(np.ones((3, 1)), np.ones(3)))
+    trace = train(objective, 1, gradient_descent(0.4), epochs=60, tolerance=1e-10, stop_early=False)
+    assert (60, Outcome.CONVERGED) == (len(trace), trace.outcome)
+
+
 def test_a_tolerance_of_zero_never_stops() -> None:
     """All epochs are trained, even where the gradient is exactly 0."""
     trace = descend("numpy", np.ones((3, 1)), np.ones(3), 0.5, 20)
@@ -238,6 +245,7 @@ def test_the_tolerance_follows_the_precision() -> None:
     assert (1e-10, 1e-5, 0.25) == (
         Training().stop_below, Training(dtype="float32").stop_below, Training(tolerance=0.25).stop_below,
     )  # fmt: skip
+    assert (1e-10, False) == (Training(tolerance=0).stop_below, Training(tolerance=0).stops_early)
 
 
 @pytest.mark.parametrize("name", NAMES)
