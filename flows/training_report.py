@@ -116,10 +116,10 @@ def compare_traces(
     scaling = Scaling(*np.load(draft.work / "scaling.npy"))
     traces = [Trace.load(draft.work / f"trace-{backend}.npz") for backend in training.backends]
     design = _load(draft, "design")
-    comparison = compare(traces, np.sqrt(np.einsum("ij,ij->j", design, design) / len(design)))
-    diagnosis = diagnose(
-        Spectrum.load(draft.work / "spectrum.npz"), learning_rate, traces, [GradientCheck(*check) for check in checks]
-    )
+    found = Spectrum.load(draft.work / "spectrum.npz")
+    size, growth = np.sqrt(np.einsum("ij,ij->j", design, design) / len(design)), found.contraction(learning_rate)
+    comparison = compare(traces, size, rows=len(design), rate=learning_rate, growth=growth)
+    diagnosis = diagnose(found, learning_rate, traces, [GradientCheck(*check) for check in checks])
     titles = [backends.get(backend).title for backend in training.backends]
     finished = run.model_copy(update={"finished": datetime.now(UTC)})
     record = trained(finished, dataset, training, scaling, titles, traces, comparison, diagnosis)

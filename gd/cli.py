@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import sys
 from pathlib import Path
@@ -147,7 +148,7 @@ def _sources(files: tuple[str, ...], target: str | None, features: str | None, p
     if target is None:
         raise UsageError("--target is missing: name the column to predict.")
     try:
-        chosen = tuple(name.strip() for name in _row(features)) if features is not None else None
+        chosen = tuple(_row(features)) if features is not None else None
         return [Source(path=file, target=target, features=chosen) for file in files]
     except ValidationError as error:
         raise UsageError(_first_fault(error)) from None
@@ -246,7 +247,10 @@ def _check_backends(names: tuple[str, ...]) -> None:
 
 def _row(text: str) -> list[str]:
     """Names separated by commas; one that holds a comma is quoted as in a CSV."""
-    return next(csv.reader([text]), [])
+    try:
+        return next(csv.reader(io.StringIO(text, newline=""), strict=True), [])
+    except csv.Error as error:
+        raise UsageError(f"{text!r} is no list of names ({error}).") from None
 
 
 def _first_fault(error: ValidationError) -> str:

@@ -23,7 +23,7 @@ class Comparison:
     relative_loss_gap: Array  # (k,), of √(loss · largest loss so far)
     weight_gap: Array  # (k,), of any one weight after the step, as trained
     relative_weight_gap: Array  # (k,), of that weight's scale
-    tolerance: float  # both relative gaps are held to it
+    tolerance: float  # that both relative gaps are held to, at the last epoch; at most 1
     first_epoch_apart: int | None  # None where they never part
 
     @property
@@ -32,30 +32,52 @@ class Comparison:
         return self.first_epoch_apart is None
 
 
-def tolerance(dtype: DTypeLike, epochs: int) -> float:
-    """The relative gap up to which two backends count as equal: min(16 ε (1 + epochs), √ε).
+def tolerance(dtype: DTypeLike, epochs: int, rows: int = 1, growth: float = 1.0) -> Array:
+    """The relative gap up to which two backends count as equal after each epoch, (epochs,).
 
-    ε is the dtype's distance from 1 to the next number. A descent that is stable passes an error on without enlarging it,
-    so the rounding of one gradient, some ε, adds up at most linearly with the epochs; 16 leaves room for the order of the
-    sums over the rows. The bound ends at √ε, half of the digits, since no number of epochs excuses more.
+    One gradient is a sum over the rows, whose rounding error is up to u = (16 + rows/4) ε of its terms: two frameworks add
+    them in different orders, and a plain sum of equal terms was seen to lose 0.1 ε a row. A stable descent (`growth` at most
+    1) passes an error on without enlarging it, so that errors add up at most linearly: u (1 + epochs), but no more than √ε,
+    half of the digits, or 4 u where that is larger. An unstable one multiplies them by `growth` an epoch, and the tolerance
+    grows with them: from where it passes 1 on rounding explains any gap.
+
+    Args:
+        dtype: of the training; ε is its distance from 1 to the next number.
+        epochs: that are compared.
+        rows: n.
+        growth: max |1 - αλ|, by which the worst direction grows an epoch.
     """
     epsilon = float(np.finfo(dtype).eps)
-    return min(16 * epsilon * (1 + epochs), math.sqrt(epsilon))
+    unit = (16 + rows / 4) * epsilon
+    if growth <= 1:
+        return np.full(epochs, min(unit * (1 + epochs), max(math.sqrt(epsilon), 4 * unit)))
+    with np.errstate(over="ignore"):
+        return np.asarray(unit * np.cumsum(np.float64(growth) ** np.arange(1.0, epochs + 1)))
 
 
-def compare(traces: Sequence[Trace], feature_size: Array | None = None) -> Comparison:
+def compare(
+    traces: Sequence[Trace],
+    feature_size: Array | None = None,
+    *,
+    rows: int = 1,
+    rate: float = math.inf,
+    growth: float = 1.0,
+) -> Comparison:
     """Compare traces epoch by epoch, as far as the shortest goes.
 
     A loss is compared relative to √(loss · largest loss so far): residuals that carry a rounding error of ε·√(first loss)
     move the loss by twice that times √loss. A weight is compared relative to its scale: the largest that it has been in any
     trace, or √(largest loss so far) / `feature_size` where that is larger, the change in the weight that would move the loss
-    by as much. From the first value that is not finite on there is nothing to compare, and the gaps are NaN; if only some of
-    the traces diverged, they part there.
+    by as much; but never more than the steps can have moved it, Σ 2 α `feature_size` √loss. From the first value that is not
+    finite on there is nothing to compare, and the gaps are NaN; if only some of the traces diverged, they part there.
 
     Args:
         traces: one a backend, of the same descent; one alone agrees with itself.
         feature_size: root mean square of each column of the design matrix, (p,); weights are only held against themselves
             when None, so that a weight of almost 0 can part by rounding.
+        rows: n, over which each gradient sums.
+        rate: α, the learning rate.
+        growth: max |1 - αλ|; above 1 the descent is unstable and enlarges rounding.
 
     Raises:
         ValueError: if there is no trace, or if they differ in their number of weights or dtype.
@@ -78,16 +100,17 @@ def compare(traces: Sequence[Trace], feature_size: Array | None = None) -> Compa
         gap = np.ptp(theta[:, :until], axis=0)  # (until, p)
         scale = np.maximum.accumulate(np.abs(theta[:, :until]).max(axis=0), axis=0)
         if feature_size is not None:
-            scale = np.maximum(scale, most[:, None] / feature_size)
+            moved = 2 * rate * feature_size * np.cumsum(np.sqrt(now))[:, None]
+            scale = np.maximum(scale, np.minimum(most[:, None] / feature_size, moved))
         weight_gap[:until] = gap.max(axis=1)
         relative_weight[:until] = _ratio(gap, scale).max(axis=1)
 
-    allowed = tolerance(traces[0].theta.dtype, k)
-    apart = np.flatnonzero((relative_weight[:until] > allowed) | (relative_loss[:until] > allowed))
+    allowed = tolerance(traces[0].theta.dtype, k, rows, growth)
+    apart = np.flatnonzero((relative_weight[:until] > allowed[:until]) | (relative_loss[:until] > allowed[:until]))
     first = int(apart[0]) if len(apart) else None
-    if first is None and until < k and not all(trace.outcome == Outcome.DIVERGED for trace in traces):
+    if first is None and until < k and allowed[until] < 1 and not all(t.outcome == Outcome.DIVERGED for t in traces):
         first = until
-    return Comparison(loss_gap, relative_loss, weight_gap, relative_weight, allowed, first)
+    return Comparison(loss_gap, relative_loss, weight_gap, relative_weight, min(float(allowed[-1]), 1.0), first)
 
 
 def _ratio(gap: Array, scale: Array) -> Array:

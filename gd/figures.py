@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -121,7 +122,8 @@ def _saved(figure: Figure, name: str) -> str:
     from matplotlib import rc_context  # noqa: PLC0415
 
     buffer = io.StringIO()
-    with rc_context({"svg.hashsalt": name}):
+    with rc_context({"svg.hashsalt": name}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # the reader's fonts write the text, and have it
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     system = "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif"
     svg = re.sub(r"'DejaVu Sans'[^;\"]*(?=[;\"])", system, buffer.getvalue())
@@ -246,7 +248,7 @@ def _excess(record: Record, log: EpochLog) -> Picture:
     if len(y):
         labels.append((float(y[-1]), "theory", THEORY))
     _label_ends(axes, labels)
-    factor = record.diagnosis.contraction**2
+    factor = min(record.diagnosis.contraction, 1e150) ** 2
     caption = "What of the loss lies above the optimum. Grey is the theory, from the curvature alone"
     if record.verdict == "diverged":
         caption += f": late in the descent it grows by the factor {number(factor)} an epoch."
@@ -444,7 +446,7 @@ def _as_trained(record: Record, log: EpochLog, fit: Fit) -> Array:
 def _optimum_as_trained(record: Record) -> Array:
     assert record.diagnosis is not None
     found = record.diagnosis
-    weights = [found.optimum[feature] for feature in record.dataset.features]
+    weights = [found.optimum[feature] or 0.0 for feature in record.dataset.features]
     if record.training.intercept:
         weights.append(found.optimum_intercept or 0.0)
     return _scaling(record).from_units(np.array(weights), record.training.intercept)

@@ -119,7 +119,7 @@ class Findings(_Part):
     predicted_epochs: int | None
     predicted_epochs_best: int | None
     optimum_intercept: float | None
-    optimum: dict[str, float]
+    optimum: dict[str, float | None]
     gradient_ratio: dict[str, float | None]
     gradient_error: dict[str, float | None]
     eigenvalues: tuple[float, ...]
@@ -294,8 +294,8 @@ def command(source: Source, training: Training) -> str:
 def _row(names: Sequence[str]) -> str:
     """Names as one row of a CSV, which is how `--features` is read."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="").writerow(names)
-    return text.getvalue()
+    csv.writer(text, lineterminator="\n").writerow(names)
+    return text.getvalue().removesuffix("\n")
 
 
 def _verdict(fits: Sequence[Fit], comparison: Comparison) -> Verdict:
@@ -334,7 +334,7 @@ def _fit(name: str, title: str, trace: Trace, dataset: Dataset, intercept: bool,
     begins = f"not finite from epoch {0 if last is None else last + 1} on"
     deviation = dataset.y - dataset.y.mean()
     spread = float(deviation @ deviation) / len(deviation)
-    constant = dataset.y.max() == dataset.y.min()
+    constant = spread == 0 or dataset.y.max() == dataset.y.min()
     loss = _finite(trace.final_loss)
     with np.errstate(over="ignore", invalid="ignore"):
         weights = scaling.to_units(trace.theta[-1].astype(np.float64), intercept)
@@ -343,7 +343,7 @@ def _fit(name: str, title: str, trace: Trace, dataset: Dataset, intercept: bool,
     elif constant:
         reasons["r2"] = "the target never changes"
     if not np.isfinite(weights).all():
-        reasons["weights"] = begins
+        reasons |= {"weights": begins, "intercept": begins}
     if not intercept:
         reasons["intercept"] = "the model has none"
     return Fit(
@@ -404,8 +404,12 @@ def _findings(
     checks = dict(zip(training.backends, diagnosis.gradients, strict=True))
     for name, check in checks.items():
         if not math.isfinite(check.ratio):
-            reasons[f"gradient_ratio.{name}"] = "the loss is flat where the gradient was checked"
-    optimum = scaling.to_units(found.optimum, training.intercept)
+            flat = "the loss is flat where the gradient was checked"
+            reasons |= {f"gradient_ratio.{name}": flat, f"gradient_error.{name}": flat}
+    with np.errstate(over="ignore", invalid="ignore"):
+        optimum = scaling.to_units(found.optimum, training.intercept)
+    if not np.isfinite(optimum).all():
+        reasons |= {"optimum": "not finite in the units of the CSV", "optimum_intercept": "not finite in the units of the CSV"}
     small = len(found.eigenvalues) <= 2
     hessian = found.vectors @ np.diag(found.eigenvalues) @ found.vectors.T
     return Findings(
@@ -420,8 +424,8 @@ def _findings(
         excess_loss=_finite(diagnosis.excess_loss),
         predicted_epochs=_whole(diagnosis.predicted_epochs),
         predicted_epochs_best=_whole(diagnosis.predicted_epochs_best),
-        optimum_intercept=float(optimum[-1]) if training.intercept else None,
-        optimum=dict(zip(features, map(float, optimum), strict=False)),
+        optimum_intercept=_finite(float(optimum[-1])) if training.intercept else None,
+        optimum={feature: _finite(float(weight)) for feature, weight in zip(features, optimum, strict=False)},
         gradient_ratio={name: _finite(check.ratio) for name, check in checks.items()},
         gradient_error={name: _finite(check.error) for name, check in checks.items()},
         eigenvalues=tuple(map(float, found.eigenvalues)),

@@ -77,13 +77,18 @@ def sentence(record: Record, *, plain: bool = False) -> str:
         text = f"{_titles(record)} reached the optimum after {_epochs(record)} epochs"
         if (short := _short_of_the_optimum(record)) is not None:
             text = f"{_titles(record)} came to rest after {_epochs(record)} epochs, {_above(short, record, num)}"
-            text += " in directions of next to no curvature,"
+            flat = record.diagnosis is None or record.diagnosis.condition is None or record.diagnosis.condition > 1e4
+            text += (
+                " in directions of next to no curvature,"
+                if flat
+                else f" under a tolerance of {num(record.training.tolerance)},"
+            )
         if len(record.fits) == 1:
             return f"{text}. No other backend ran to check it."
         gap = record.comparison.max_relative_weight_gap
         if gap == 0:
             return f"{text} and never differed."
-        return f"{text} and never differed by more than {num(gap, 1)}, relative to the weights."
+        return f"{text} and never differed by more than {num(_upwards(gap), 1)}, relative to the weights."
     words = {"disagree": _disagreement, "diverged": _divergence, "exhausted": _exhaustion}
     return words[record.verdict](record, num)
 
@@ -101,7 +106,8 @@ def _disagreement(record: Record, num: Any) -> str:
     begin = f"They part at epoch {count(record.comparison.first_epoch_apart)}."
     wrong = _wrong_gradients(record)
     if not wrong:
-        return f"{begin} Every gradient is that of the stated loss, so that the rest is rounding: train in float64."
+        rest = "train in float64" if record.training.dtype != "float64" else "look at the gap by epoch"
+        return f"{begin} Every gradient is that of the stated loss, and the gap is more than rounding explains: {rest}."
     ratios = {fit.title: num(record.diagnosis.gradient_ratio[fit.backend], 4, True) for fit in record.fits}
     (title, ratio), *others = ratios.items()
     text = f"{begin} By central differences {title}'s gradient is {ratio} times the gradient of the stated loss"
@@ -115,7 +121,7 @@ def _divergence(record: Record, num: Any) -> str:
     rate, limit = record.training.learning_rate, record.diagnosis.stable_below
     assert rate is not None
     if limit is not None and rate >= limit:
-        text = f"The learning rate {num(rate)} is above the stable limit {num(limit, 3)}"
+        text = f"The learning rate {num(rate)} is {'at' if rate == limit else 'above'} the stable limit {num(limit, 3)}"
         remedy = f" Try --learning-rate {number(limit / 2, 2, plain=True).replace(',', '')}."
     else:
         text = f"The learning rate {num(rate)} is below the stable limit {num(limit, 3)}, and yet the loss rose"
@@ -198,7 +204,7 @@ def _wrong_gradients(record: Record) -> list[Fit]:
     wrong = []
     for fit in record.fits:
         ratio, error = record.diagnosis.gradient_ratio[fit.backend], record.diagnosis.gradient_error[fit.backend]
-        if ratio is not None and error is not None and max(abs(ratio - 1), error) > 1e-4:
+        if ratio is not None and error is not None and max(abs(ratio - 1), error) > 1e-3:
             wrong.append(fit)
     return wrong
 
@@ -371,6 +377,14 @@ def _epochs(record: Record) -> str:
     reached = sorted({fit.epochs for fit in record.fits})
     ended = count(reached[0]) if len(reached) == 1 else f"{count(reached[0])} to {count(reached[-1])}"
     return f"{ended} of {count(record.training.epochs)}"
+
+
+def _upwards(gap: float | None) -> float | None:
+    """To one significant digit, never below the gap itself."""
+    if not gap:
+        return gap
+    unit = 10.0 ** math.floor(math.log10(gap))
+    return math.ceil(gap / unit) * unit
 
 
 def _plural(epochs: int) -> str:
