@@ -22,6 +22,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
+from prefect.exceptions import CrashedRun
 from prefect.states import Completed, Failed
 from prefect.tasks import exponential_backoff
 
@@ -191,6 +192,9 @@ def _one(name: str, source: Source, training: Training, reports: Path) -> Ended:
         compare_traces(name, draft, run, training, rate, checks)
         render(name, draft)
         folder = keep(name, draft)
+    except CrashedRun:  # stopped from outside, as Prefect puts it where the signal met a task of its own
+        archive.discard(reports, name, run.id)
+        raise
     except Exception as error:  # noqa: BLE001  (one data set must not take the others with it)
         return _fail(name, source, training, reports, run, error)
     except BaseException:  # stopped from outside: nothing half made stays
