@@ -5,6 +5,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CHROMIUM := $(shell command -v chromium 2>/dev/null)
+POSTFIX := $(wildcard /usr/sbin/postfix)
+POSTGRES := $(wildcard /usr/lib/postgresql/*/bin/initdb)
+INSTALL := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends
 
 .PHONY: run test test-fast check bench screenshots clean
 
@@ -12,7 +15,7 @@ run: $(STAMP)            ## train the notebook's rows and the penguins, and say 
 	$(BIN)/gd run --preset notebook
 	$(BIN)/gd run gd/datasets/penguins.csv --target body_mass_g
 
-test: $(STAMP) browser   ## every test
+test: $(STAMP) browser postfix postgres  ## every test
 	$(BIN)/pytest
 
 test-fast: $(STAMP)      ## no server, no browser
@@ -42,6 +45,28 @@ ifeq ($(CHROMIUM),)
 	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; \
 	else echo "Chromium is missing: apt-get install chromium (as root). The browser tests will skip."; fi
+endif
+
+# Debian's Postfix takes one message in the tests. "No configuration": then it starts nowhere but in them.
+.PHONY: postfix
+postfix:
+ifeq ($(POSTFIX),)
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "postfix postfix/main_mailer_type select No configuration" | debconf-set-selections && \
+	    apt-get update -qq && $(INSTALL) postfix >/dev/null; \
+	else echo "Postfix is missing: apt-get install postfix (as root). Its test will skip."; fi
+endif
+
+# Debian's PostgreSQL, which the tests start themselves. Its package would also make and start a cluster of its own: it is
+# told not to, before it comes.
+.PHONY: postgres
+postgres:
+ifeq ($(POSTGRES),)
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && $(INSTALL) postgresql-common >/dev/null && \
+	    sed -i 's/^#\?create_main_cluster.*/create_main_cluster = false/' /etc/postgresql-common/createcluster.conf && \
+	    $(INSTALL) postgresql >/dev/null; \
+	else echo "PostgreSQL is missing: apt-get install postgresql (as root). Its tests will skip."; fi
 endif
 
 clean:

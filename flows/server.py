@@ -16,10 +16,11 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = ["ServerError", "TemporaryServer"]
+__all__ = ["ServerError", "TemporaryServer", "end_with_parent", "wait_until_up"]
 
 _PATIENCE = 120.0  # seconds; its first start makes a database, which took 12 s here
 
@@ -51,7 +52,7 @@ class TemporaryServer:
             env=os.environ | {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"},
             stdout=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is for this process, which still has things to tell the server
-            preexec_fn=_end_with_parent,  # noqa: PLW1509  (there is no other thread yet)
+            preexec_fn=end_with_parent,  # noqa: PLW1509  (there is no other thread yet)
         )  # fmt: skip
 
     def wait(self) -> None:
@@ -60,16 +61,11 @@ class TemporaryServer:
         Raises:
             ServerError: if it is not there, or did not answer in two minutes.
         """
-        until = time.monotonic() + _PATIENCE
-        while time.monotonic() < until:
-            if self._process is None or self._process.poll() is not None:
-                raise ServerError("Prefect's temporary server did not stay up")
-            try:
-                with urllib.request.urlopen(f"{self.url}/health", timeout=5):  # noqa: S310  (our own http address)
-                    return
-            except OSError:
-                time.sleep(0.05)
-        raise ServerError(f"Prefect's temporary server did not answer in {_PATIENCE:.0f} seconds")
+        process = self._process
+        try:
+            wait_until_up(self.url, lambda: process is not None and process.poll() is None, _PATIENCE)
+        except TimeoutError as error:
+            raise ServerError(f"Prefect's temporary server {error}") from None
 
     def stop(self) -> None:
         """End the server, if there is one; it is killed when it does not end in five seconds."""
@@ -83,7 +79,30 @@ class TemporaryServer:
             self._process.wait()
 
 
-def _end_with_parent() -> None:
+def wait_until_up(url: str, alive: Callable[[], bool], seconds: float) -> None:
+    """Return when a server answers.
+
+    Args:
+        url: of its API.
+        alive: whether it still may.
+        seconds: how long to wait.
+
+    Raises:
+        TimeoutError: if it is not there any more, or did not answer in time.
+    """
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if not alive():
+            raise TimeoutError("did not stay up")
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=5):  # noqa: S310  (an http address of ours)
+                return
+        except OSError:
+            time.sleep(0.05)
+    raise TimeoutError(f"did not answer in {seconds:.0f} seconds")
+
+
+def end_with_parent() -> None:
     """In the new process: be ended when its parent is gone, however that ended. Only Linux knows how."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG

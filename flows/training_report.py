@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
-from prefect import flow, task
+from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
@@ -27,20 +28,29 @@ from prefect.states import Completed, Failed
 from prefect.tasks import exponential_backoff
 
 import gd
+from flows.delivery import clean_up, delivery
 from flows.environment import commit, packages
+from flows.mailing import post
+from flows.notification import owners_hear
 from flows.progress import Following
+from flows.recovery import Presence, present
+from flows.slots import current, too_late
+from flows.trigger import REPORTS
 from gd import archive, backends, problems
 from gd.archive import Draft
 from gd.comparison import compare
-from gd.data import Array, DataError, Dataset, Scaling, Source, dataset_name, expand, read_csv, standardize
+from gd.data import Array, DataError, Dataset, Scaling, Source, bundled, dataset_name, expand, read_csv, standardize
 from gd.diagnosis import GradientCheck, Spectrum, check_gradient, diagnose, spectrum
+from gd.mail import Mailing
 from gd.notation import number, visible
 from gd.optimizers import gradient_descent
 from gd.record import Record, Run, command, epoch_log, failed, trained
 from gd.report import SYMBOLS, headline, sentence
 from gd.training import Trace, Training, train
 
-__all__ = ["Ended", "training_report"]
+__all__ = ["Batch", "Ended", "train_here", "training_report"]
+
+_SENDING = 60.0  # seconds; what cannot be sent by then is left to the deployment that only sends
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +60,14 @@ class Ended:
     name: str
     folder: str | None  # None where not even a report of the failure could be written
     record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a flow run came to: its data sets, and a line on its mail."""
+
+    ended: list[Ended]
+    mail: str = ""
 
 
 def _may_pass(_task: Any, _run: Any, state: State[Any]) -> bool:
@@ -141,11 +159,14 @@ def keep(name: str, draft: Draft) -> str:
     return str(archive.finish(draft))
 
 
-@flow(name="training-report", validate_parameters=True)
+@flow(name="training-report", validate_parameters=True, on_failure=[owners_hear], on_crashed=[owners_hear])
 def training_report(
     sources: list[Source],
     training: Training = Training(),  # noqa: B008  (frozen, so that one default serves all calls)
     reports: str = "reports",
+    mail: Mailing = Mailing(),  # noqa: B008
+    send: bool = True,
+    skip_after: float | None = None,
 ) -> State[Any]:
     """Train a linear model on each CSV with every backend and write a report of each.
 
@@ -155,7 +176,64 @@ def training_report(
         sources: CSV files, folders or globs, each with its target and features.
         training: the settings, the same for all of them.
         reports: folder to write reports into.
+        mail: who hears of it.
+        send: whether mail goes out; else it is written into the run's folder.
+        skip_after: seconds after which a scheduled run is too late to be started; one interval of its schedule where not given.
     """
+    now = datetime.now(UTC)
+    slot = current(now)
+    if (reason := too_late(slot, skip_after, now)) is not None:
+        return Completed(name="Skipped", message=reason)
+    presence = Presence(
+        flow_run=slot.flow_run or slot.key, name=slot.title(dataset_name(Path(source.path)) for source in sources),
+        key=slot.key, moment=slot.moment, zone=slot.zone, mailing=mail,
+    )  # fmt: skip
+    with _seen(Path(reports), presence):
+        batch = _train(sources, training, Path(reports), presence)
+        if slot.deployment == "" and batch.ended:
+            presence = presence.model_copy(update={"name": slot.title(item.name for item in batch.ended)})
+        batch = Batch(batch.ended, _mail(batch, presence, Path(reports), send=send))
+    wrong = [item for item in batch.ended if item.record.verdict == "failed"]
+    message = f"{len(batch.ended) - len(wrong)} of {len(batch.ended)} data sets trained and reported"
+    if wrong:
+        message += f"; failed: {', '.join(item.name for item in wrong[:5])}"
+    message += f". {batch.mail}" if batch.mail else ""
+    if wrong or not batch.ended:
+        return Failed(message=message, data=batch)
+    return Completed(message=message, data=batch)
+
+
+def train_here(name: str, target: str, reports: Path) -> Path:
+    """One bundled data set through the tasks as plain functions, for a sample without a server; returns the run's folder."""
+    source, training = Source(path=str(bundled(name)), target=target), Training()
+    run = _run(source, training)
+    draft = archive.begin(reports, name, run.id)
+    read.fn(name, source.path, source, draft)
+    rate = prepare.fn(name, draft, training)
+    checks = [train_with.fn(name, backend, draft, training, rate) for backend in training.backends]
+    compare_traces.fn(name, draft, run, training, rate, checks)
+    render.fn(name, draft)
+    return Path(keep.fn(name, draft))
+
+
+@contextmanager
+def _seen(reports: Path, presence: Presence) -> Iterator[None]:
+    """While in it, a sudden end of this process is noticed by the next start; what an earlier one left is cleaned up first."""
+    alive = present(reports, presence)
+    try:
+        clean_up(reports)
+        alive.__enter__()
+    except OSError:  # no report can be written there at all, which each data set will say
+        yield
+        return
+    try:
+        yield
+    finally:
+        alive.__exit__(None, None, None)
+
+
+def _train(sources: Sequence[Source], training: Training, reports: Path, presence: Presence) -> Batch:
+    """Every data set, one after the other."""
     ended: list[Ended] = []
     taken = {"index.html", "readme.md"}  # what else stands in the folder of all reports
     for source in sources:
@@ -163,27 +241,41 @@ def training_report(
             paths: Sequence[Path] = expand(source.path)
         except (DataError, OSError) as error:
             name = _free_name(Path(source.path), taken)
-            ended.append(_fail(name, source, training, Path(reports), _run(source, training), error))
+            ended.append(_fail(name, source, training, reports, _run(source, training), error))
             continue
         for path in paths:
             name = _free_name(path, taken)
-            ended.append(_one(name, source.model_copy(update={"path": str(path)}), training, Path(reports)))
-    wrong = [item for item in ended if item.record.verdict == "failed"]
+            one = source.model_copy(update={"path": str(path)})
+            ended.append(_one(name, one, training, reports, presence.flow_run))
     if any(item.folder for item in ended):
-        archive.write_index(Path(reports))
+        archive.write_index(reports)
     _publish(ended)
-    message = f"{len(ended) - len(wrong)} of {len(ended)} data sets trained and reported"
-    if wrong or not ended:
-        names = ", ".join(item.name for item in wrong[:5])
-        return Failed(message=f"{message}; failed: {names}", data=ended)
-    return Completed(message=message, data=ended)
+    return Batch(ended)
 
 
-def _one(name: str, source: Source, training: Training, reports: Path) -> Ended:
+def _mail(batch: Batch, presence: Presence, reports: Path, *, send: bool) -> str:
+    """Owe the report to its readers and send it; nothing that goes wrong here is a failure of the training."""
+    logger = get_run_logger()
+    try:
+        line = post(presence, [Path(item.folder) for item in batch.ended if item.folder], reports, datetime.now(UTC), send=send)
+        if "queued" in line:
+            state = delivery(str(reports), _SENDING, return_state=True)
+            line = f"{line} {state.message}"
+    except Exception as error:  # noqa: BLE001
+        line = f"The mail could not be made ready: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+        logger.error(line)
+        return line
+    if line:
+        logger.info(line)
+    return line
+
+
+def _one(name: str, source: Source, training: Training, reports: Path, owner: str) -> Ended:
     """All tasks of one data set; whatever happens ends in a record."""
     run = _run(source, training)
     try:
         draft = archive.begin(reports, name, run.id)
+        archive.keep_ready(draft, owner, failed(run, source, name, training, InterruptedRunError()))
         state = read(name, source.path, source, draft, return_state=True)
         if not state.is_completed():
             raise cast("Exception", state.result(raise_on_failure=False))
@@ -220,6 +312,13 @@ def _fail(name: str, source: Source, training: Training, reports: Path, run: Run
         return Ended(name, None, failed(finished, source, name, training, lost) if isinstance(error, OSError) else record)
     except Exception:  # noqa: BLE001  (the report itself is broken: the other data sets go on all the same)
         return Ended(name, None, record)
+
+
+class InterruptedRunError(RuntimeError):
+    """What a run has come to whose process was killed."""
+
+    def __init__(self) -> None:
+        super().__init__("The run was killed before it was finished: its process or its machine went down.")
 
 
 def _run(source: Source, training: Training) -> Run:
@@ -274,6 +373,14 @@ def _publish(ended: Sequence[Ended]) -> None:
         for item in ended
     ]
     create_markdown_artifact("\n".join(lines) or "No data set.", key="verdicts", description="What each data set came to")
+    reports = [
+        {
+            "data set": item.name, "verdict": item.record.verdict, "headline": headline(item.record),
+            "sentence": sentence(item.record), "report": item.folder,
+        }
+        for item in ended
+    ]  # fmt: skip
+    create_table_artifact(reports, key=REPORTS, description="What each data set came to, and where its report is")
     rows = [
         {
             "data set": item.name, "verdict": item.record.verdict, "backend": fit.title, "epochs": fit.epochs,

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 
 from gd.figures import draw
-from gd.record import EpochLog, Record
+from gd.record import EpochLog, Record, Run
 from gd.report import Report, render, render_index
 
 __all__ = [
@@ -18,13 +20,20 @@ __all__ = [
     "begin",
     "discard",
     "finish",
+    "keep_ready",
+    "previous",
     "read",
     "read_record",
+    "read_run",
     "records",
+    "recover",
     "write_index",
     "write_record",
     "write_report",
 ]
+
+
+_IF_KILLED = ".if-killed.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +61,44 @@ def begin(reports: Path, name: str, run_id: str) -> Draft:
     draft = Draft(final.parent / f".{run_id}", final)
     draft.work.mkdir(parents=True)
     return draft
+
+
+def keep_ready(draft: Draft, owner: str, record: Record) -> None:
+    """Put aside what the run shall be if its process is killed: a draft has no one else to say so.
+
+    Args:
+        draft: of the run.
+        owner: who makes it; `recover` is asked by this name.
+        record: the run as failed by being killed.
+    """
+    (draft.path / _IF_KILLED).write_text(f"{owner}\n{record.to_json()}", encoding="utf-8")
+
+
+def recover(reports: Path, owner: str, now: datetime) -> list[Path]:
+    """Finish what a killed owner left as the failed runs that its drafts were to be in that case.
+
+    Args:
+        reports: the folder of all reports.
+        owner: whose process is gone.
+        now: when that was found.
+
+    Returns:
+        The folders of these runs.
+    """
+    folders = []
+    for left in sorted(reports.glob(f"*/.*/{_IF_KILLED}")):
+        whose, _, text = left.read_text(encoding="utf-8").partition("\n")
+        if whose != owner:
+            continue
+        record = Record.model_validate_json(text)
+        run: Run = record.run.model_copy(update={"finished": now})
+        path = left.parent
+        shutil.rmtree(path)
+        draft = begin(reports, path.parent.name, run.id)
+        write_record(draft.path, record.model_copy(update={"run": run}), None)
+        write_report(draft.path)
+        folders.append(finish(draft))
+    return folders
 
 
 def discard(reports: Path, name: str, run_id: str) -> None:
@@ -84,9 +131,19 @@ def read(folder: Path) -> Report:
         OSError: if a file is missing.
         ValueError: if `run.json` is not of schema 1.
     """
-    record = read_record(folder)
-    log = _read_epochs(folder / "epochs.csv") if record.fits else None
+    record, log = read_run(folder)
     return Report(record, log, draw(record, log) if log is not None else ())
+
+
+def read_run(folder: Path) -> tuple[Record, EpochLog | None]:
+    """Read a run back without drawing it; the log is None where nothing was trained.
+
+    Raises:
+        OSError: if a file is missing.
+        ValueError: if `run.json` is not of schema 1.
+    """
+    record = read_record(folder)
+    return record, _read_epochs(folder / "epochs.csv") if record.fits else None
 
 
 def read_record(folder: Path) -> Record:
@@ -102,6 +159,7 @@ def read_record(folder: Path) -> Record:
 def finish(draft: Draft) -> Path:
     """Make a draft a run: everything is on the disk, then one rename shows it."""
     shutil.rmtree(draft.work, ignore_errors=True)
+    (draft.path / _IF_KILLED).unlink(missing_ok=True)
     for path in sorted(draft.path.rglob("*")):
         if path.is_file():
             _flush(path)
@@ -119,6 +177,22 @@ def records(reports: Path) -> list[tuple[Path, Record]]:
         except (OSError, ValueError):
             continue
     return sorted(found, key=lambda item: (item[1].run.started, item[1].run.id), reverse=True)
+
+
+def previous(folder: Path) -> Record | None:
+    """The last run of the same data set that was finished before this one; None for the first."""
+    for other in _runs_before(folder):
+        try:
+            return read_record(other)
+        except (OSError, ValueError):
+            continue
+    return None
+
+
+def _runs_before(folder: Path) -> Iterator[Path]:
+    """Runs are named after the second in which they started: their names sort by it."""
+    names = sorted((path.name for path in folder.parent.glob("[!.]*") if path.name < folder.name), reverse=True)
+    return (folder.parent / name for name in names)
 
 
 def write_index(reports: Path) -> Path:

@@ -24,9 +24,11 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-__all__ = ["Picture", "decimate", "draw"]
+__all__ = ["PNG_WIDTH", "Picture", "decimate", "draw", "loss_png", "loss_words"]
 
 POINTS = 1000  # buckets along the epochs; each keeps its lowest and its highest value
+PNG_WIDTH = 552  # pixels at which a mail shows its picture: 600 less a margin at each side
+_COLOURS = 64  # of a PNG: two lines, ink and greys, with the steps between them
 
 INK, QUIET, GRID, THEORY, LIMIT, PAPER = "#1a1a1a", "#5c5c5c", "#e4e4e4", "#767676", "#b3261e", "#ffffff"
 _LOOKS = (("#0072b2", "-", "o"), ("#d55e00", (0, (4, 3)), "s"), ("#009e73", (0, (1, 2)), "^"))
@@ -217,21 +219,54 @@ def _legend(axes: Axes, record: Record) -> None:
         text.set_color(colour)
 
 
-def _loss(record: Record, log: EpochLog) -> Picture:
+def loss_words(record: Record, log: EpochLog) -> tuple[str, str]:
+    """The loss picture's caption and alt text, without the picture."""
     assert record.diagnosis is not None
-    figure, axes = _figure()
-    _epochs(axes, len(log))
-    _log_axis(axes, [log[f"{fit.backend}_loss"] for fit in record.fits])
-    axes.set_ylabel(f"loss, {visible(record.dataset.target, 24)} squared")
-    _label_ends(axes, _lines(axes, record, log, "loss"))
     caption = {
         "diverged": "The loss before each step. It rises: the step is too long.",
         "disagree": "The loss before each step: the backends take different ways.",
         "exhausted": "The loss before each step. It was still on its way when the epochs ended.",
     }.get(record.verdict, "The loss before each step falls to that of the optimum.")
     ends = "; ".join(f"{_way(log, fit, 'loss')} in {count(fit.epochs)} epochs" for fit in record.fits)
-    alt = f"Loss by epoch: {ends}. The optimum's loss is {number(record.diagnosis.optimum_loss)}."
-    return Picture("loss", caption, alt, _saved(figure, "loss"))
+    return caption, f"Loss by epoch: {ends}. The optimum's loss is {number(record.diagnosis.optimum_loss)}."
+
+
+def loss_png(record: Record, log: EpochLog) -> bytes:
+    """The loss picture as mail clients show it: a PNG of few colours on opaque white, twice `PNG_WIDTH` across."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
+    from PIL import Image  # noqa: PLC0415
+
+    with _style(), warnings.catch_warnings(record=True) as missing:
+        warnings.simplefilter("always")
+        figure = _loss_figure(record, log)
+        figure.subplots_adjust(left=0.19, right=0.84)
+        label = figure.axes[0].yaxis.label
+        label.set_fontsize(min(10, 300 / len(label.get_text())))  # what sticks out of an SVG's drawing is cut off here
+        figure.set_dpi(2 * PNG_WIDTH / figure.get_figwidth())
+        canvas: Any = FigureCanvasAgg(figure)  # partly untyped
+        canvas.draw()
+        if any("Glyph" in str(warning.message) for warning in missing):  # a name in letters that matplotlib's font lacks
+            figure.axes[0].set_ylabel("loss")
+            canvas.draw()
+        pixels = np.asarray(canvas.buffer_rgba())[..., :3]
+    buffer = io.BytesIO()
+    few = Image.fromarray(np.ascontiguousarray(pixels)).quantize(_COLOURS, dither=Image.Dither.NONE)
+    few.save(buffer, format="png", optimize=True)
+    return buffer.getvalue()
+
+
+def _loss(record: Record, log: EpochLog) -> Picture:
+    caption, alt = loss_words(record, log)
+    return Picture("loss", caption, alt, _saved(_loss_figure(record, log), "loss"))
+
+
+def _loss_figure(record: Record, log: EpochLog) -> Figure:
+    figure, axes = _figure()
+    _epochs(axes, len(log))
+    _log_axis(axes, [log[f"{fit.backend}_loss"] for fit in record.fits])
+    axes.set_ylabel(f"loss, {visible(record.dataset.target, 24)} squared")
+    _label_ends(axes, _lines(axes, record, log, "loss"))
+    return figure
 
 
 def _excess(record: Record, log: EpochLog) -> Picture:

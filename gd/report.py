@@ -19,7 +19,19 @@ from gd.record import EpochLog, Fit, Record
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-__all__ = ["SYMBOLS", "WORDS", "Report", "Table", "headline", "render", "render_index", "sampled_epochs", "sentence"]
+__all__ = [
+    "SYMBOLS",
+    "WORDS",
+    "Report",
+    "Table",
+    "environment",
+    "equations",
+    "headline",
+    "render",
+    "render_index",
+    "sampled_epochs",
+    "sentence",
+]
 
 SYMBOLS = {"converged": "✓", "exhausted": "…", "diverged": "✕", "disagree": "≠", "failed": "!"}
 WORDS = {
@@ -279,17 +291,26 @@ def notebook_tables(record: Record, log: EpochLog) -> list[tuple[str, Table]]:
     return tables
 
 
-def equations(record: Record) -> list[tuple[str, str]]:
-    """The fitted model in the units of the CSV, (backend, equation): one where the backends agree, else one each."""
+def equations(record: Record, *, most: int | None = None, plain: bool = False) -> list[tuple[str, str]]:
+    """The fitted model in the units of the CSV, (backend, equation): one where the backends agree, else one each.
+
+    Args:
+        record: of the run.
+        most: features to write out; None writes all.
+        plain: keep to ASCII, but for the names of the columns.
+    """
+    plus, minus, times = (" + ", " - ", " * ") if plain else (" + ", " − ", " · ")
     found = []
     for fit in record.fits:
         if fit.outcome == "diverged":
             continue
-        text = "" if fit.intercept is None else number(fit.intercept)
-        for feature, weight in fit.weights.items():
+        text = "" if fit.intercept is None else number(fit.intercept, plain=plain)
+        for feature, weight in list(fit.weights.items())[:most]:
             assert weight is not None
-            sign = (" + " if weight >= 0 else " − ") if text else ("" if weight >= 0 else "−")
-            text += f"{sign}{number(abs(weight))} · {visible(feature)}"
+            sign = (plus if weight >= 0 else minus) if text else ("" if weight >= 0 else minus.strip())
+            text += f"{sign}{number(abs(weight), plain=plain)}{times}{visible(feature)}"
+        if most is not None and len(fit.weights) > most:
+            text += f"{plus}{count(len(fit.weights) - most)} more"
         found.append((fit.title, f"{visible(record.dataset.target)} = {text}"))
     return found[:1] if record.comparison is not None and record.comparison.agree else found
 

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ import pytest
 from gd.cli import main
 from gd.data import bundled
 from tests.conftest import write_csv
+from tests.smtp_server import Fault, SmtpServer
 
 
 def words(line: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int | str | None, str, str]:
@@ -82,6 +84,67 @@ def test_what_is_no_run_cannot_be_drawn(tmp_path: Path, capsys: pytest.CaptureFi
     assert 1 == code
     assert "cannot be read" in err
     assert 1 == err.count("\n")
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (["run", "--preset", "notebook", "--dry-run"], "--dry-run is for mail: name its readers with --mail-to."),
+        (["run", "--preset", "notebook", "--mail-to", "nobody"], "--mail-to: 'nobody' is no e-mail address"),
+        (["run", "--preset", "notebook", "--mail-to", "a@b.example\nBcc: c@d.example"], "'a@b.example\\nBcc: c@d.example'"),
+        (["run", "--preset", "notebook", "--mail-to", "a@c.example,a@b.example"], "a@b.example is outside of GD_MAIL_DOMAINS"),
+        (["run", "--preset", "notebook", "--mail-to", "a@c.example"], "GD_SMTP_HOST is set but GD_MAIL_FROM is not"),
+        (["mail-test", "--to", "a@b.example"], "GD_SMTP_HOST is set but GD_MAIL_FROM is not"),
+        (["outbox", "resend"], "name at least one number"),
+        (["outbox", "list", "--state", "lost"], "lost"),
+        (["serve", "--file", "elsewhere.yaml"], "elsewhere.yaml: no such file."),
+        (["trigger", "nightly", "--parameter", "epochs"], "--parameter: 'epochs' is not NAME=VALUE."),
+    ],
+)
+def test_mail_and_service_refuse_before_anything_runs(
+    line: list[str], expected: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit status 2, the fault on one line."""
+    monkeypatch.setenv("GD_MAIL_DOMAINS", "c.example")
+    monkeypatch.setenv("GD_SMTP_HOST", "localhost")
+    code, out, err = words(line, capsys)
+    assert (2, "") == (code, out)
+    assert expected in err
+    assert 2 == err.count("\n")
+
+
+def test_no_server_is_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`gd trigger` names both ways out; `gd doctor` finds it and the rest, and ends with 1."""
+    expected = "gd: no server is known: start `gd serve` in this folder, or set PREFECT_API_URL\n"
+    assert (1, "", expected) == words(["trigger", "nightly", "--home", str(tmp_path)], capsys)
+
+
+def test_the_outbox_is_listed_and_changed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A line for each message, the counts below; what is changed is said, and what cannot be is an exit status of 1."""
+    from gd.mail import Letter  # noqa: PLC0415
+    from gd.outbox import Outbox  # noqa: PLC0415
+
+    here = ["--reports", str(tmp_path)]
+    assert (0, "Nothing was ever owed.\n", "") == words(["outbox", "list", *here], capsys)
+    with Outbox.open(f"sqlite:///{tmp_path / 'outbox.db'}") as outbox:
+        heads = {who: f"To: {who}\r\nMessage-ID: <{who}>\r\n".encode() for who in ("a@a.example", "b@b.example")}
+        letter = Letter("k", "[ok] \x1b[31mnightly", b"Subject: x\r\n\r\n", None)
+        assert 2 == outbox.add(letter, heads, sender_owners=(), kind="report", now=datetime(2026, 11, 23, tzinfo=UTC))
+    code, out, _ = words(["outbox", *here], capsys)
+    assert 0 == code
+    second, first, counts = out.splitlines()
+    assert first.split() == ["1", "2026-11-23", "00:00Z", "pending", "a@a.example", "[ok]", "\\x1b[31mnightly"]
+    assert "b@b.example" in second
+    assert "2 pending" == counts
+    assert (0, "1: cancelled (a@a.example)\n", "") == words(["outbox", "cancel", "1", *here], capsys)
+    code, out, err = words(["outbox", "cancel", "1", "2", "9", *here], capsys)
+    assert (1, "2: cancelled (b@b.example)\n") == (code, out)
+    assert 2 == err.count("no such message, or in a state for which this is not meant")
+    assert (0, "1: owed again; the next delivery sends it (a@a.example)\n", "") == words(
+        ["outbox", "resend", "1", *here], capsys
+    )
+    code, out, _ = words(["outbox", "list", "--state", "pending", *here], capsys)
+    assert "1 pending, 1 cancelled" == out.splitlines()[-1]
 
 
 @pytest.fixture
@@ -167,6 +230,27 @@ def test_a_server_that_is_not_there_is_told(tmp_path: Path) -> None:
     assert "PREFECT_API_URL" in done.stderr
     assert "Traceback" not in done.stderr
     assert 1 == done.stderr.count("\n")
+
+
+@pytest.mark.server
+def test_one_message_is_sent_at_once(tmp_path: Path) -> None:
+    """`gd mail-test` sends a sample report and tells the server's answer; a refusal is exit status 1 and one line."""
+    with SmtpServer(
+        tmp_path / "smtp", user="u", password="pass 1", faults=[Fault("rcpt", "550 5.1.1 no", "b@b.example")]
+    ) as smtp:
+        environment = os.environ | smtp.environment()
+        done = gd(["mail-test", "--to", "a@a.example"], environment, tmp_path)
+        assert (0, "") == (done.returncode, done.stderr)
+        assert done.stdout.startswith("Sent to a@a.example through localhost: accepted: 250")
+        [item] = smtp.messages()
+        assert "mail-test: 1 of 1 converged" in str(item.message["Subject"])
+        assert {"penguins-report.html", "penguins-run.json"} == {
+            part.get_filename() for part in item.message.iter_attachments()
+        }
+        done = gd(["mail-test", "--to", "b@b.example"], environment, tmp_path)
+        assert (1, "") == (done.returncode, done.stdout)
+        assert done.stderr.startswith("gd: not sent to b@b.example: RCPT was answered: 550 5.1.1 no")
+        assert 1 == done.stderr.count("\n")
 
 
 @pytest.mark.server

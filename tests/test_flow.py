@@ -19,7 +19,7 @@ from prefect.client.schemas.objects import Artifact as Stored
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.exceptions import ParameterTypeError
 
-from flows.training_report import Ended, training_report
+from flows.training_report import Batch, Ended, training_report
 from gd import data, figures
 from gd.archive import records
 from gd.data import Source, bundled
@@ -34,7 +34,7 @@ pytestmark = [pytest.mark.server, pytest.mark.usefixtures("prefect_server")]
 def run(sources: list[Source], reports: Path, training: Training | None = None) -> tuple[State[Any], list[Ended]]:
     """The flow's last state and what each data set came to."""
     state: State[Any] = training_report(sources, training or Training(), str(reports), return_state=True)
-    return state, cast("list[Ended]", state.result(raise_on_failure=False))
+    return state, cast("Batch", state.result(raise_on_failure=False)).ended
 
 
 def artifact(key: str) -> Stored:

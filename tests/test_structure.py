@@ -12,7 +12,7 @@ import gd
 ROOT = Path(gd.__file__).parent
 CHAIN = (
     "table", "data", "notation", "problems", "backends", "optimizers", "training", "comparison", "diagnosis", "record",
-    "figures", "report", "archive", "cli",
+    "figures", "report", "archive", "smtp", "mail", "outbox", "cli",
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The command `gd`: words in, a flow run, a line for each data set out."""
+"""`gd run` and `gd render`: words in, a flow run, a line for each data set out."""
 
 from __future__ import annotations
 
@@ -9,31 +9,19 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import Parameter
 from pydantic import ValidationError
 
-import gd
+from gd.cli.command import UnreachableError, UsageError, app, first_fault, is_plain, run_quietly, server_is_named, tell
 
 if TYPE_CHECKING:
     from flows.server import TemporaryServer
-    from flows.training_report import Ended
+    from flows.training_report import Batch
     from gd.data import Source
-    from gd.record import Record
+    from gd.mail import Mailing
     from gd.training import Training
 
-__all__ = ["app", "main"]
-
-app = App(name="gd", version=gd.__version__, help="Gradient descent, twice, reported.", suppress_keyboard_interrupt=False)
-
-_USAGE = 2
-
-
-class UsageError(ValueError):
-    """Words of the command that are off."""
-
-
-class UnreachableError(RuntimeError):
-    """The flow could not be run, for a reason that is not the data's."""
+__all__ = ["render", "run"]
 
 
 @app.command
@@ -52,6 +40,8 @@ def run(
     backends: str | None = None,
     preset: Literal["notebook"] | None = None,
     reports: Path = Path("reports"),
+    mail_to: str | None = None,
+    dry_run: Annotated[bool, Parameter(negative="")] = False,
     json: Annotated[bool, Parameter(negative="")] = False,
     verbose: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
@@ -72,6 +62,8 @@ def run(
         backends: Frameworks that train, separated by commas; numpy,torch by default.
         preset: notebook trains the teaching notebook's five rows as it did.
         reports: Folder to write reports into.
+        mail_to: Addresses that get the report by mail, separated by commas; each gets a message of its own.
+        dry_run: Write the mail into the run's folder and send nothing.
         json: Print run.json, one line for each data set, and nothing else.
         verbose: Show Prefect's own log on standard error.
     """
@@ -87,14 +79,22 @@ def run(
     try:
         training = settings.Training(**base | {name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
-        raise UsageError(_first_fault(error)) from None
+        raise UsageError(first_fault(error)) from None
     _check_backends(training.backends)
-    ended = _run_flow(_sources(csv_files, target, features, preset), training, reports, verbose=verbose)
+    mailing = _mailing(mail_to, dry_run=dry_run)
+    sources = _sources(csv_files, target, features, preset)
+    batch = _run_flow(sources, training, reports, mailing, send=not dry_run, verbose=verbose)
+    ended = batch.ended
     for item in ended:
         if json:
             print(item.record.to_json(indent=None))
         else:
-            _tell(item)
+            from gd.report import headline, sentence  # noqa: PLC0415
+
+            said = sentence(item.record, plain=is_plain(item.record.verdict))
+            tell(item.record.verdict, item.name, headline(item.record), said, item.folder)
+    if batch.mail:
+        print(batch.mail, file=sys.stderr if json else sys.stdout)
     if not json and any(item.folder for item in ended):
         print(f"All reports: {reports / 'index.html'}")
     return 1 if not ended or any(item.record.verdict == "failed" for item in ended) else 0
@@ -121,23 +121,6 @@ def render(folder: Path) -> int:
     return 0
 
 
-def main(words: list[str] | None = None) -> None:
-    """Run the command and exit: 0 all done, 1 something failed, 2 the words were off."""
-    try:
-        code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
-    except (CycloptsError, UsageError) as error:
-        print(f"gd: {' '.join(str(error).split())}", file=sys.stderr)
-        print("Try: gd --help", file=sys.stderr)
-        sys.exit(_USAGE)
-    except UnreachableError as error:
-        print(f"gd: {error}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("gd: stopped; finished reports are kept.", file=sys.stderr)
-        sys.exit(130)
-    sys.exit(code if isinstance(code, int) else 0)
-
-
 def _sources(files: tuple[str, ...], target: str | None, features: str | None, preset: str | None) -> list[Source]:
     from gd.data import Source, bundled  # noqa: PLC0415
 
@@ -151,21 +134,45 @@ def _sources(files: tuple[str, ...], target: str | None, features: str | None, p
         chosen = tuple(_row(features)) if features is not None else None
         return [Source(path=file, target=target, features=chosen) for file in files]
     except ValidationError as error:
-        raise UsageError(_first_fault(error)) from None
+        raise UsageError(first_fault(error)) from None
 
 
-def _run_flow(sources: list[Source], training: Training, reports: Path, *, verbose: bool) -> list[Ended]:
+def _mailing(mail_to: str | None, *, dry_run: bool) -> Mailing:
+    """Who hears of it; an address that is none, or that mail may not go to, is refused before anything runs."""
+    from gd.mail import Mailing, refused  # noqa: PLC0415
+
+    if mail_to is None:
+        if dry_run:
+            raise UsageError("--dry-run is for mail: name its readers with --mail-to.")
+        return Mailing()
+    from flows.mailing import credentials, domains  # noqa: PLC0415
+
+    try:
+        mailing = Mailing(to=tuple(one.strip(" ") for one in mail_to.split(",")))
+    except ValidationError as error:
+        raise UsageError(f"--mail-to: {error.errors()[0]['msg'].removeprefix('Value error, ')}.") from None
+    if outside := refused(mailing.to, domains()):
+        raise UsageError(f"--mail-to: {', '.join(outside)} is outside of GD_MAIL_DOMAINS ({', '.join(domains())}).")
+    if not dry_run and "GD_SMTP_BLOCK" not in os.environ:  # a block is asked of the server, which is not there yet
+        try:
+            credentials()
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+    return mailing
+
+
+def _run_flow(
+    sources: list[Source], training: Training, reports: Path, mailing: Mailing, *, send: bool, verbose: bool
+) -> Batch:
     """Run the flow on the server that PREFECT_API_URL names, else on a temporary one that starts during the imports."""
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    os.environ.setdefault("DO_NOT_TRACK", "1")
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "INFO" if verbose else "CRITICAL")
+    run_quietly("INFO" if verbose else "CRITICAL")
     from flows.server import TemporaryServer  # noqa: PLC0415
 
     server = TemporaryServer()  # made before Prefect is imported: so it ends after Prefect has sent its last logs
     try:
-        if not _server_is_named():
+        if not server_is_named():
             server.start()
-        return _ended(server, sources, training, reports)
+        return _batch(server, sources, training, reports, mailing, send=send)
     except Exception as error:
         if verbose:
             raise
@@ -173,16 +180,9 @@ def _run_flow(sources: list[Source], training: Training, reports: Path, *, verbo
         raise UnreachableError(f"the flow did not run: {reason}. Is the server that PREFECT_API_URL names up?") from None
 
 
-def _server_is_named() -> bool:
-    """Whether a server is set, in the environment or in Prefect's profiles and files."""
-    if "PREFECT_API_URL" in os.environ:
-        return bool(os.environ["PREFECT_API_URL"])
-    from prefect.settings import get_current_settings  # noqa: PLC0415
-
-    return get_current_settings().api.url is not None
-
-
-def _ended(server: TemporaryServer, sources: list[Source], training: Training, reports: Path) -> list[Ended]:
+def _batch(
+    server: TemporaryServer, sources: list[Source], training: Training, reports: Path, mailing: Mailing, *, send: bool
+) -> Batch:
     """What each data set came to; the imports stand where the server needs time to start."""
     from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
@@ -204,26 +204,11 @@ def _ended(server: TemporaryServer, sources: list[Source], training: Training, r
     ours = {PREFECT_API_URL: server.url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None} if server.url else {}
     with temporary_settings(ours), bars as progress:
         TERMINAL.set(progress)
-        state: Any = training_report(sources, training, str(reports), return_state=True)
-    result = state.result(raise_on_failure=False)
+        state: Any = training_report(sources, training, str(reports), mailing, send, return_state=True)
+    result: Batch | Exception = state.result(raise_on_failure=False)
     if isinstance(result, Exception):
         raise result
-    return list(result)
-
-
-def _tell(item: Ended) -> None:
-    """One data set's verdict and where its report is; a failure goes to standard error."""
-    from gd.notation import visible  # noqa: PLC0415
-    from gd.report import SYMBOLS, headline, sentence  # noqa: PLC0415
-
-    record: Record = item.record
-    stream = sys.stderr if record.verdict == "failed" else sys.stdout
-    plain = (stream.encoding or "").lower().replace("-", "") != "utf8"
-    symbol = "*" if plain else SYMBOLS[record.verdict]
-    text = visible(sentence(record, plain=plain), 2000)
-    print(f"{symbol} {item.name}: {headline(record)}. {text}", file=stream)
-    if item.folder:
-        print(f"  {Path(item.folder) / 'report.html'}", file=stream)
+    return result
 
 
 def _number_or_auto(option: str, text: str | None) -> float | str | None:
@@ -251,12 +236,6 @@ def _row(text: str) -> list[str]:
         return next(csv.reader(io.StringIO(text, newline=""), strict=True), [])
     except csv.Error as error:
         raise UsageError(f"{text!r} is no list of names ({error}).") from None
-
-
-def _first_fault(error: ValidationError) -> str:
-    fault = error.errors()[0]
-    place = next((str(part) for part in fault["loc"]), "settings").replace("_", "-")
-    return f"--{place}: {fault['msg'].lower()}, not {fault['input']!r}."
 
 
 def _short(path: Path) -> str:

@@ -1,0 +1,95 @@
+"""Sending, as a flow of its own: an outage of the mail neither fails nor repeats a training."""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
+from prefect.logging import get_logger
+from prefect.states import Completed, Crashed
+
+from flows.mailing import credentials, open_outbox, tell
+from flows.recovery import Interrupted, recover
+from gd.outbox import Delivered, deliver
+
+__all__ = ["clean_up", "delivery", "drain"]
+
+_KEPT = timedelta(days=30)  # for so long a message that was settled can be sent again
+
+
+@flow(name="delivery")
+def delivery(reports: str = "reports", seconds: float = 240.0) -> State[Any]:
+    """Send what is owed; before that, clean up after runs that were killed and tell their owners.
+
+    Args:
+        reports: folder of the reports, which the outbox is in unless GD_OUTBOX names a database.
+        seconds: how long at most; what is left is sent by the next run.
+    """
+    interrupted = clean_up(Path(reports))
+    found = f"{len(interrupted)} killed run{'' if len(interrupted) == 1 else 's'} cleaned up. " if interrupted else ""
+    return Completed(message=found + drain(Path(reports), seconds))
+
+
+def drain(reports: Path, seconds: float) -> str:
+    """Send what is owed and due, for a while; says in a line what became of it."""
+    server = credentials()
+    if server is None:
+        return "No mail server is configured (GD_SMTP_HOST): nothing is sent."
+    outbox = open_outbox(reports)
+    try:
+        done: Delivered = deliver(
+            outbox,
+            server,
+            now=lambda: datetime.now(UTC),
+            random=random.Random(),  # noqa: S311  (spreads retries)
+            worker=f"{socket.gethostname()}/{os.getpid()}",
+            until=datetime.now(UTC) + timedelta(seconds=seconds),
+        )
+        outbox.prune(datetime.now(UTC) - _KEPT)
+    finally:
+        outbox.close()
+    return str(done)
+
+
+def clean_up(reports: Path) -> list[Interrupted]:
+    """Find flow runs that were killed, close them on the server, and owe their owners a notice."""
+    now = datetime.now(UTC)
+    interrupted = recover(reports, now)
+    for item in interrupted:
+        presence = item.presence
+        if not _has_crashed(presence.flow_run):  # a person cancelled it
+            continue
+        lines = ["The run was killed: its process or its machine went down in the middle of it.", *_left(item.folders)]
+        try:
+            tell("crashed", presence, lines, reports, now)
+        except ValueError as error:  # how mail is to be sent is set wrongly: that is no reason to train nothing
+            get_logger("gd").error("The owners of a killed run cannot be told: %s", error)
+    return interrupted
+
+
+def _left(folders: Sequence[Path]) -> list[str]:
+    names = ", ".join(folder.parent.name for folder in folders)
+    kept = "Reports that were finished before are kept."
+    return [f"In the middle of: {names}. {kept}"] if names else [kept]
+
+
+def _has_crashed(flow_run: str) -> bool:
+    """Whether the run was to go on. A server that takes it for running learns better, and frees the deployment's slot."""
+    try:
+        with get_client(sync_client=True) as client:
+            found = client.read_flow_run(UUID(flow_run))
+            if found.state is not None and found.state.is_final():
+                return found.state.is_crashed()
+            client.set_flow_run_state(found.id, Crashed(message="The run was killed: its process is gone."), force=True)
+    except Exception:  # noqa: BLE001  (that run's server may have been a temporary one, gone with it)
+        return True
+    return True

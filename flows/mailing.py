@@ -1,0 +1,188 @@
+"""From what a flow run came to, to messages that are owed: who may get them, from whom, and where they wait."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from sqlalchemy import URL
+
+from gd import archive, mail, smtp
+from gd.mail import Digest, Item, Letter
+from gd.outbox import Outbox
+from gd.smtp import Server
+
+if TYPE_CHECKING:
+    from flows.recovery import Presence
+
+__all__ = ["credentials", "digest", "domains", "open_outbox", "outbox_url", "post", "sender", "tell"]
+
+_ANONYMOUS = "gd <gd@localhost>"  # of a message that stays on this machine
+
+
+def credentials(environment: Mapping[str, str] = os.environ) -> Server | None:
+    """The mail server: of the prefect-email block that GD_SMTP_BLOCK names, else of the GD_SMTP_* variables.
+
+    Returns:
+        None where neither is set.
+
+    Raises:
+        ValueError: in one sentence, if they do not make a server.
+    """
+    name = environment.get("GD_SMTP_BLOCK")
+    if not name:
+        return smtp.from_environment(environment)
+    from prefect_email import EmailServerCredentials  # noqa: PLC0415  (only who uses blocks pays for it)
+    from prefect_email.credentials import SMTPType  # noqa: PLC0415
+
+    try:
+        block: Any = EmailServerCredentials.load(name, _sync=True)
+    except ValueError:
+        raise ValueError(f"GD_SMTP_BLOCK: no EmailServerCredentials block named {name!r}: save one on Prefect's page") from None
+    if not block.verify:
+        raise ValueError(
+            f"the block {name!r} does not verify certificates: switch that on (SSL_CERT_FILE names a CA of your own)"
+        )
+    security = {SMTPType.SSL: "tls", SMTPType.STARTTLS: "starttls", SMTPType.INSECURE: "none"}[block.smtp_type]
+    found = {
+        "GD_SMTP_HOST": str(getattr(block.smtp_server, "value", block.smtp_server)),
+        "GD_SMTP_PORT": str(block.smtp_port or ""),
+        "GD_SMTP_SECURITY": security,
+        "GD_SMTP_USER": block.username or "",
+        "GD_SMTP_PASSWORD": block.password.get_secret_value(),
+        "GD_SMTP_TIMEOUT": environment.get("GD_SMTP_TIMEOUT", ""),
+        "GD_MAIL_FROM": environment.get("GD_MAIL_FROM") or block.username or "",
+    }
+    return smtp.from_environment(found)
+
+
+def sender(server: Server | None, environment: Mapping[str, str] = os.environ) -> str:
+    """The From header; without a server a name that says that nobody sent it."""
+    return server.sender if server else environment.get("GD_MAIL_FROM") or _ANONYMOUS
+
+
+def domains(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+    """The domains that mail may go to, of GD_MAIL_DOMAINS; none of them means any."""
+    return tuple(name for part in environment.get("GD_MAIL_DOMAINS", "").split(",") if (name := part.strip()))
+
+
+def outbox_url(reports: Path, environment: Mapping[str, str] = os.environ) -> str | URL:
+    """The outbox's database: GD_OUTBOX, else an SQLite file in the folder of the reports."""
+    return environment.get("GD_OUTBOX") or URL.create("sqlite", database=str((reports / "outbox.db").absolute()))
+
+
+def open_outbox(reports: Path) -> Outbox:
+    """The outbox of a folder of reports."""
+    return Outbox.open(outbox_url(reports))
+
+
+def digest(presence: Presence, folders: Sequence[Path]) -> Digest:
+    """What a mail tells of a flow run: its data sets read back from their folders.
+
+    Args:
+        presence: which flow run it was.
+        folders: one a data set.
+    """
+    items = []
+    for folder in folders:
+        record, log = archive.read_run(folder)
+        items.append(Item(record=record, log=log, folder=folder, previous=archive.previous(folder)))
+    link = os.environ.get("GD_REPORTS_URL") or None
+    return Digest(presence.name, presence.key, presence.moment, items, presence.zone, link)
+
+
+def post(presence: Presence, folders: Sequence[Path], reports: Path, now: datetime, *, send: bool = True) -> str:
+    """Owe the report of a flow run to its recipients; where no server is configured, write it down as a file.
+
+    Args:
+        presence: which flow run it was, and who hears of it.
+        folders: one a data set.
+        reports: the folder of all reports.
+        now: the message's date.
+        send: or else write it down as a file.
+
+    Returns:
+        One line that says what became of it; empty where nobody is to get anything.
+    """
+    mailing = presence.mailing
+    outside = mail.refused([*mailing.to, *mailing.cc], domains())
+    to, cc = ([one for one in group if one not in outside] for group in (mailing.to, mailing.cc))
+    refusal = f" Not to {', '.join(outside)}: outside of GD_MAIL_DOMAINS." if outside else ""
+    if not folders or not (to or cc):
+        return refusal.strip()
+    server = credentials()
+    letter = mail.compose(digest(presence, folders), sender=sender(server), reply_to=mailing.reply_to, now=now)
+    headings = mail.headings(letter, to, cc, sender(server))
+    if server is None or not send:
+        first = _keep(letter, headings, folders[0])
+        why = "Nothing was sent, as asked" if not send else "No mail server is configured (GD_SMTP_HOST)"
+        return f"{why}: the message lies in {first}.{refusal}"
+    outbox = open_outbox(reports)
+    try:
+        owners = _inside(mailing.owners)
+        added = outbox.add(letter, headings, sender_owners=owners, kind="report", now=now)
+    finally:
+        outbox.close()
+    count = (
+        f"{added} message{'' if added == 1 else 's'} queued"
+        if added
+        else "This slot's report was queued before: nothing is sent twice"
+    )
+    return f"{count}.{refusal}"
+
+
+def tell(
+    kind: Literal["failed", "crashed", "late"],
+    presence: Presence,
+    lines: Sequence[str],
+    reports: Path,
+    now: datetime,
+    grace: timedelta = timedelta(0),
+) -> int:
+    """Owe the owners of a flow run a notice; the same run's notice of the same kind is owed once.
+
+    Args:
+        kind: what happened.
+        presence: which flow run it was, and whose.
+        lines: what to say, the reason first.
+        reports: the folder of all reports.
+        now: the message's date.
+        grace: how long one deployment's notices of this kind are taken for one cause.
+
+    Returns:
+        How many owners are owed one now.
+    """
+    owners, server = _inside(presence.mailing.owners), credentials()
+    if not owners or server is None:
+        return 0
+    key = f"{kind}/{presence.flow_run or presence.key}"
+    letter = mail.notice(
+        kind, presence.name, key, lines, sender=server.sender, moment=presence.moment, zone=presence.zone, now=now
+    )
+    outbox = open_outbox(reports)
+    try:
+        return outbox.add(
+            letter, mail.headings(letter, owners, (), server.sender), sender_owners=(), kind="notice", now=now,
+            cause=f"{kind}/{presence.name}" if grace else None, grace=grace,
+        )  # fmt: skip
+    finally:
+        outbox.close()
+
+
+def _inside(addresses: Sequence[str]) -> list[str]:
+    outside = mail.refused(addresses, domains())
+    return [one for one in addresses if one not in outside]
+
+
+def _keep(letter: Letter, headings: Mapping[str, bytes], folder: Path) -> Path:
+    """Write each recipient's message into a run's folder; returns the first."""
+    files = []
+    for position, heading in enumerate(headings.values(), 1):
+        file = folder / ("mail.eml" if len(headings) == 1 else f"mail-{position}.eml")
+        beside = folder / f".{file.name}"
+        beside.write_bytes(heading + letter.content)
+        files.append(beside.rename(file))
+    return files[0]

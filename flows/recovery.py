@@ -1,0 +1,85 @@
+"""What a killed run left behind: found at the next start, told to its owners, and cleaned up.
+
+A flow run keeps a file locked for as long as it lives. The kernel lets go of the lock whatever ends the process, so a file
+whose lock can be had belongs to a run that was killed: by SIGKILL, for want of memory, with its machine.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from gd import archive
+from gd.mail import Mailing
+
+__all__ = ["Interrupted", "Presence", "present", "recover"]
+
+_FOLDER = ".running"
+
+
+class Presence(BaseModel):
+    """A flow run that is going on, as the next start must know it if this one is killed."""
+
+    model_config = ConfigDict(frozen=True)
+
+    flow_run: str
+    name: str  # of the deployment, or of the data sets
+    key: str
+    moment: datetime
+    zone: str = "UTC"
+    mailing: Mailing = Mailing()
+
+
+class Interrupted(BaseModel):
+    """A flow run that was killed, and the reports that say so."""
+
+    presence: Presence
+    folders: tuple[Path, ...]
+
+
+@contextmanager
+def present(reports: Path, presence: Presence) -> Iterator[None]:
+    """While in it, the flow run is known to be alive."""
+    folder = reports / _FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    mark, beside = folder / f"{presence.flow_run}.json", folder / f".{presence.flow_run}"
+    with beside.open("w", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.write(presence.model_dump_json())
+        file.flush()
+        beside.rename(mark)  # nobody has seen it without its lock
+        try:
+            yield
+        finally:
+            mark.unlink(missing_ok=True)
+
+
+def recover(reports: Path, now: datetime) -> list[Interrupted]:
+    """Clean up after every flow run over this folder whose process is gone; each is found once.
+
+    Args:
+        reports: the folder of all reports.
+        now: when this is done.
+    """
+    found = []
+    for mark in sorted((reports / _FOLDER).glob("*.json")):
+        try:
+            with mark.open(encoding="utf-8") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(file.fileno()).st_nlink == 0:  # another start was quicker
+                    continue
+                presence = Presence.model_validate_json(file.read())
+                folders = archive.recover(reports, presence.flow_run, now)
+                mark.unlink()
+        except (BlockingIOError, FileNotFoundError):  # alive; ended in between
+            continue
+        found.append(Interrupted(presence=presence, folders=tuple(folders)))
+    if any(item.folders for item in found):
+        archive.write_index(reports)
+    return found

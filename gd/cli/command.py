@@ -1,0 +1,88 @@
+"""The command itself: its errors, its exit status, and how it tells a verdict."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TextIO
+
+from cyclopts import App, CycloptsError
+from pydantic import ValidationError
+
+import gd
+
+__all__ = ["UnreachableError", "UsageError", "app", "first_fault", "is_plain", "main", "run_quietly", "server_is_named", "tell"]
+
+app = App(name="gd", version=gd.__version__, help="Gradient descent, twice, reported.", suppress_keyboard_interrupt=False)
+
+_USAGE = 2
+
+
+class UsageError(ValueError):
+    """Words of the command that are off."""
+
+
+class UnreachableError(RuntimeError):
+    """What was asked could not be done, for a reason that is not the data's."""
+
+
+def main(words: list[str] | None = None) -> None:
+    """Run the command and exit: 0 all done, 1 something failed, 2 the words were off."""
+    try:
+        code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+    except (CycloptsError, UsageError) as error:
+        print(f"gd: {' '.join(str(error).split())}", file=sys.stderr)
+        print("Try: gd --help", file=sys.stderr)
+        sys.exit(_USAGE)
+    except UnreachableError as error:
+        print(f"gd: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("gd: stopped; finished reports are kept.", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def run_quietly(level: str = "CRITICAL") -> None:
+    """Before Prefect is imported: nothing is sent anywhere, and only this much of its log is shown."""
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", level)
+
+
+def server_is_named() -> bool:
+    """Whether a server is set, in the environment or in Prefect's profiles and files."""
+    if "PREFECT_API_URL" in os.environ:
+        return bool(os.environ["PREFECT_API_URL"])
+    from prefect.settings import get_current_settings  # noqa: PLC0415
+
+    return get_current_settings().api.url is not None
+
+
+def is_plain(verdict: str) -> bool:
+    """Whether the stream that such a verdict is told on takes ASCII alone."""
+    return (_stream(verdict).encoding or "").lower().replace("-", "") != "utf8"
+
+
+def _stream(verdict: str) -> TextIO:
+    return sys.stderr if verdict == "failed" else sys.stdout
+
+
+def tell(verdict: str, name: str, headline: str, sentence: str, folder: str | None) -> None:
+    """One data set's verdict and where its report is; a failure goes to standard error."""
+    from gd.notation import visible  # noqa: PLC0415
+    from gd.report import SYMBOLS  # noqa: PLC0415
+
+    stream = _stream(verdict)
+    symbol = "*" if is_plain(verdict) else SYMBOLS[verdict]
+    print(f"{symbol} {visible(name)}: {headline}. {visible(sentence, 2000)}", file=stream)
+    if folder:
+        print(f"  {Path(folder) / 'report.html'}", file=stream)
+
+
+def first_fault(error: ValidationError) -> str:
+    """What is wrong with a setting, by the option's name."""
+    fault = error.errors()[0]
+    place = next((str(part) for part in fault["loc"]), "settings").replace("_", "-")
+    return f"--{place}: {fault['msg'].lower()}, not {fault['input']!r}."

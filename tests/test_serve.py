@@ -1,0 +1,244 @@
+"""The three ways of use with their real parts: a schedule that fires, a run by hand, the report in the inbox."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.service import Service, marked, until
+from tests.smtp_server import Received, SmtpServer
+
+pytestmark = pytest.mark.server
+
+PASSWORD = "open sesame 4711"
+READER, OWNER = "reader@a.example", "owner@a.example"
+MAIL = {"to": [READER], "owners": [OWNER]}
+ENDLESS = ["--parameter", "training.epochs=30000000", "--parameter", "training.tolerance=0"]
+
+
+def received(smtp: SmtpServer, recipient: str, subject: str) -> list[Received]:
+    """The messages that one address got, whose subject holds some words."""
+    return [item for item in smtp.messages() if [recipient] == item.recipients and subject in str(item.message["Subject"])]
+
+
+def attachments(item: Received) -> dict[str, bytes]:
+    """What is attached, by its name."""
+    parts = item.message.iter_attachments()
+    return {str(part.get_filename()): part.get_payload(decode=True) for part in parts}  # type: ignore[misc]
+
+
+def test_the_whole_way(tmp_path: Path) -> None:
+    """The schedule fires, the report exists, the mail arrives; Ctrl-C leaves no process; after an outage nothing piles up."""
+    with SmtpServer(tmp_path / "smtp", user="u", password=PASSWORD) as smtp:
+        service = Service(tmp_path, smtp.environment(), interval=4, mail=MAIL)
+        with service:
+            until(lambda: received(smtp, READER, "[ok] nightly: "), 90, "a mail of a scheduled run")
+            [record, *_] = service.records()
+            assert ("scheduled", "converged") == (record["run"]["trigger"], record["verdict"])
+            slot = datetime.fromisoformat(record["run"]["scheduled_for"])
+            assert slot < datetime.fromisoformat(record["run"]["started"])
+            [message, *_] = received(smtp, READER, "[ok] nightly: 1 of 1 converged, ")
+            attached = attachments(message)
+            page = next((tmp_path / "reports" / "penguins").glob(f"{record['run']['id']}/report.html")).read_bytes()
+            assert {"penguins-report.html": page, "penguins-run.json": b""} == attached | {"penguins-run.json": b""}
+            assert record == json.loads(attached["penguins-run.json"])
+            assert f"scheduled for {slot:%d %b %Y, %H:%M:%S} UTC".encode() in page
+            assert ("reports@a.example", True, "u") == (message.sender, message.tls, message.user)
+            assert not [words for words in marked(str(tmp_path)).values() if PASSWORD in words]
+            before = {run["id"]: run["state"]["type"] for run in service.flow_runs() if run["state"]["type"] == "COMPLETED"}
+            assert 0 == service.stop(signal.SIGINT)
+        assert {} == marked(str(tmp_path))
+        assert [] == service.drafts()
+        stopped = time.time()
+        until(lambda: time.time() > stopped + 13, 30, "three slots passed")
+        with service:
+            assert re.search(r"nightly: \d+ missed slots skipped\.", service.said())
+            until(lambda: len(_ended_since(service, stopped + 13)) > 0, 60, "a run after the outage")
+            runs = service.flow_runs()
+            missed = [
+                run for run in runs if stopped < _moment(run["expected_start_time"]) < stopped + 13 and run["auto_scheduled"]
+            ]
+            assert len(missed) >= 3
+            names = [run["state"]["name"] for run in missed]
+            assert names.count("Skipped") >= 2
+            assert names.count("Completed") <= 1
+            assert all("is skipped" in run["state"]["message"] for run in missed if run["state"]["name"] == "Skipped")
+            assert before.items() <= {run["id"]: run["state"]["type"] for run in runs}.items()
+            assert 0 == service.stop(signal.SIGTERM)
+        assert {} == marked(str(tmp_path))
+        slots = [record["run"]["scheduled_for"] for record in service.records()]
+        assert len(slots) == len(set(slots)), "a slot was trained twice"
+        ids = [item.message["Message-ID"] for item in smtp.messages()]
+        assert len(ids) == len(set(ids)), "a message was sent twice"
+    for file in [path for path in tmp_path.rglob("*") if path.is_file() and "smtp" not in path.parts]:
+        assert PASSWORD.encode() not in file.read_bytes(), f"the password is in {file}"
+
+
+def _moment(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+def _ended_since(service: Service, moment: float) -> list[dict[str, Any]]:
+    return [run for run in service.flow_runs() if run["state"]["name"] == "Completed" and _moment(run["end_time"]) > moment]
+
+
+@pytest.fixture(scope="module")
+def smtp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmtpServer]:
+    """A mail server with STARTTLS and a login."""
+    with SmtpServer(tmp_path_factory.mktemp("smtp"), user="u", password=PASSWORD) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def service(smtp: SmtpServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One service without a schedule, for all tests below."""
+    with Service(tmp_path_factory.mktemp("service"), smtp.environment(), mail=MAIL) as running:
+        yield running
+
+
+def test_a_run_by_hand(service: Service, smtp: SmtpServer) -> None:
+    """`gd trigger` follows the run, prints its verdict and the report's path, and ends with 0; the mail goes out."""
+    done = service.gd("trigger", "nightly", "--parameter", "training.epochs=300")
+    assert 0 == done.returncode, done.stderr
+    first, second, third = done.stdout.splitlines()
+    assert first.startswith("✓ penguins: Converged. NumPy and PyTorch reached the optimum after ")
+    assert (service.folder / second.strip()).is_file()
+    assert third.startswith("1 of 1 data sets trained and reported. 1 message queued.")
+    record = service.records()[-1]
+    assert ("manual", None, 300) == (record["run"]["trigger"], record["run"]["scheduled_for"], record["training"]["epochs"])
+    [mail] = received(smtp, READER, "[ok] nightly: 1 of 1 converged, ")
+    assert record == json.loads(attachments(mail)["penguins-run.json"])
+
+
+def test_a_failed_run_is_told_to_the_owners_once(service: Service, smtp: SmtpServer) -> None:
+    """Exit status 1; the owner gets one mail that says why, the reader the report of the failure."""
+    done = service.gd("trigger", "nightly", "--parameter", 'sources=[{"path": "gone.csv", "target": "y"}]')
+    assert 1 == done.returncode
+    assert "! gone: Could not be read. gone.csv: no such file" in done.stderr
+    until(lambda: received(smtp, OWNER, "[failed] nightly: 0 of 1 data sets trained"), 30, "the owner's mail")
+    assert received(smtp, READER, "[failed] nightly: 1 of 1 ")
+    done = service.gd("outbox", "list")
+    assert 1 == done.stdout.count(OWNER)
+
+
+def test_what_the_flow_refuses_is_told(service: Service, smtp: SmtpServer) -> None:
+    """A wrong setting fails before anything runs, with exit status 1 and its reason; the owner hears of it."""
+    done = service.gd("trigger", "nightly", "--parameter", "training.epochs=-1")
+    assert 1 == done.returncode
+    assert "epochs" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_deployment_that_is_not_there(service: Service) -> None:
+    """One line that names those that are."""
+    done = service.gd("trigger", "weekly")
+    assert (1, "") == (done.returncode, done.stdout)
+    assert "gd: 'weekly' names no deployment; the server knows nightly\n" == done.stderr
+
+
+def test_prefects_own_command_does_the_same(service: Service) -> None:
+    """`prefect deployment run` starts the same run, which ends with its report."""
+    before = len(service.records())
+    done = service.prefect("deployment", "run", "training-report/nightly", "--watch")
+    assert 0 == done.returncode, done.stdout + done.stderr
+    assert before + 1 == len(service.records())
+
+
+def test_a_server_that_runs_already_is_used(service: Service, smtp: SmtpServer, tmp_path: Path) -> None:
+    """With PREFECT_API_URL another service deploys there and starts its worker, no server; its end leaves that one alone."""
+    with Service(tmp_path, smtp.environment() | {"PREFECT_API_URL": service.api}, name="weekly") as other:
+        assert f"Prefect's page: {service.api.removesuffix('/api')}\n" in other.said()
+        assert "database" not in other.said()
+        words = [*marked(str(tmp_path)).values()]
+        assert [] == [line for line in words if "prefect server" in line]
+        assert 1 == len([line for line in words if "prefect worker start" in line])
+        assert 0 == other.stop()
+    assert {} == marked(str(tmp_path))
+    assert 0 == service.prefect("deployment", "delete", "training-report/weekly").returncode
+
+
+def test_two_services_do_not_share_a_folder(service: Service) -> None:
+    """The second one says so and ends with 1."""
+    done = service.gd("serve")
+    assert (1, "") == (done.returncode, done.stdout)
+    assert "gd: another `gd serve` works in reports/.server: end it, or name another folder with --home\n" == done.stderr
+
+
+def test_the_doctor_finds_all_well(service: Service) -> None:
+    """Server, worker, mail, outbox and last report, each on a line with how it is; exit status 0."""
+    done = service.gd("doctor")
+    parts = [line.split(":")[0] for line in done.stdout.splitlines()]
+    assert ["✓ server", "✓ worker", "✓ nightly", "✓ mail", "✓ outbox", "✓ report"] == parts, done.stdout
+
+
+def test_the_doctor_finds_what_is_wrong(service: Service) -> None:
+    """A password that is refused, and a server that is not there: a line each, exit status 1, and no password in it."""
+    wrong = {"GD_SMTP_PASSWORD": "another one", "PREFECT_API_URL": "http://127.0.0.1:9/api", "PREFECT_CLIENT_MAX_RETRIES": "0"}
+    done = service.gd("doctor", **wrong)
+    assert 1 == done.returncode
+    assert "✕ server: Prefect's server does not answer" in done.stdout
+    assert "✕ mail: the SMTP server localhost" in done.stdout
+    assert "another one" not in done.stdout + done.stderr
+
+
+def test_a_killed_worker_is_seen(service: Service, smtp: SmtpServer) -> None:
+    """Worker and run killed with SIGKILL: the next start cleans up, the owner is told, the report says so, the slot is free."""
+    trigger = _begin_endless(service)
+    worker, run = service.process("prefect worker start"), service.process("prefect.engine")
+    os.kill(worker, signal.SIGKILL)
+    os.kill(run, signal.SIGKILL)
+    _, err = trigger.communicate(timeout=90)
+    assert 1 == trigger.returncode
+    assert "crashed" in err
+    assert "The worker of nightly has ended; it is started again." in service.said()
+    assert "nightly: a run was killed in the middle of penguins; its owners are told." in service.said()
+    record = service.records()[-1]
+    assert ("failed", "InterruptedRunError") == (record["verdict"], record["error"]["type"])
+    assert [] == service.drafts()
+    done = service.gd("trigger", "nightly")
+    assert 0 == done.returncode, done.stderr
+    until(lambda: received(smtp, OWNER, "[crashed] nightly: The run was killed"), 30, "the owner's mail")
+
+
+def test_a_killed_run_is_told_by_the_server(service: Service, smtp: SmtpServer) -> None:
+    """Where no hook runs and nothing starts anew, the automation tells the owner after the grace period, once."""
+    before = len(received(smtp, OWNER, "[crashed] nightly"))
+    trigger = _begin_endless(service)
+    os.kill(service.process("prefect.engine"), signal.SIGKILL)
+    trigger.communicate(timeout=60)
+    until(lambda: len(received(smtp, OWNER, "[crashed] nightly")) > before, 60, "the automation's mail")
+    assert 0 == service.gd("trigger", "nightly").returncode  # its start cleans up after the killed run
+    assert before + 1 == len(received(smtp, OWNER, "[crashed] nightly"))
+    assert [] == service.drafts()
+
+
+def test_a_run_that_nobody_takes_is_told(service: Service, smtp: SmtpServer) -> None:
+    """While the worker stands still a run is late: the server itself tells the owner."""
+    worker = service.process("prefect worker start")
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        assert 0 == service.prefect("deployment", "run", "training-report/nightly").returncode
+        until(lambda: received(smtp, OWNER, "[late] nightly: "), 60, "the mail of a late run")
+    finally:
+        os.kill(worker, signal.SIGCONT)
+
+
+def _begin_endless(service: Service) -> subprocess.Popen[str]:
+    """A run by hand that trains for minutes, in the middle of it."""
+    trigger = subprocess.Popen(
+        [sys.executable, "-m", "gd", "trigger", "nightly", *ENDLESS],
+        cwd=service.folder, env=service.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    until(lambda: [path for path in service.drafts() if (path / "work" / "design.npy").exists()], 60, "the training runs")
+    return trigger
