@@ -15,11 +15,11 @@ run: $(STAMP)            ## train the notebook's rows and the penguins, and say 
 	$(BIN)/gd run --preset notebook
 	$(BIN)/gd run gd/datasets/penguins.csv --target body_mass_g
 
-test: $(STAMP) browser postfix postgres  ## every test
-	$(BIN)/pytest
+test: $(STAMP) browser postfix postgres  ## every test; two files at a time, since much of it is waiting
+	$(BIN)/pytest -n 2 --dist loadfile
 
 test-fast: $(STAMP)      ## no server, no browser
-	$(BIN)/pytest -m "not server and not browser"
+	$(BIN)/pytest -n 2 --dist loadfile -m "not server and not browser"
 
 check: $(STAMP)          ## lint, format, types
 	$(BIN)/ruff check .

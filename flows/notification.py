@@ -41,7 +41,7 @@ def owners_hear(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> N
     kind: Literal["failed", "crashed"] = "crashed" if state.is_crashed() else "failed"
     if not _mailing(flow_run.parameters).owners:
         return
-    _tell(kind, str(flow_run.id), flow_run.parameters, state.message or kind, Path())
+    _tell(kind, str(flow_run.id), flow_run.parameters, state.message or kind)
     emit_event(
         TOLD,
         resource={"prefect.resource.id": f"prefect.flow-run.{flow_run.id}", "prefect.resource.name": flow_run.name},
@@ -61,7 +61,9 @@ class OwnerNotification(NotificationBlock):
     _block_type_name = "gd owner notification"
     _block_type_slug = "gd-owner-notification"
 
-    folder: str = Field(description="Where the flow runs: its reports folder is taken from here.")
+    folder: str = Field(
+        description="Where flows run whose deployment does not say it: their reports folder is taken from here."
+    )
 
     async def notify(self, body: str, subject: str | None = None) -> None:
         """Owe the notice and send it.
@@ -77,7 +79,7 @@ class OwnerNotification(NotificationBlock):
         kind = subject.lower()
         _tell(
             kind if kind in {"crashed", "late"} else "failed",  # type: ignore[arg-type]
-            told["flow_run"], told["parameters"], told["message"], Path(self.folder),
+            told["flow_run"], told["parameters"], told["message"], self.folder,
         )  # fmt: skip
 
 
@@ -139,38 +141,47 @@ def _save(automation: Automation) -> None:
 
 
 def _tell(
-    kind: Literal["failed", "crashed", "late"], flow_run: str, parameters: Mapping[str, Any], message: str, folder: Path
+    kind: Literal["failed", "crashed", "late"],
+    flow_run: str,
+    parameters: Mapping[str, Any],
+    message: str,
+    elsewhere: str | None = None,
 ) -> None:
+    """Owe the notice and send it; `elsewhere` is given where this process does not run in the flow's own folder."""
     from flows.delivery import drain  # noqa: PLC0415  (the server, too, imports this module, and at its start)
     from flows.mailing import tell  # noqa: PLC0415
 
-    reports = folder / str(parameters.get("reports") or "reports")
-    presence = _presence(flow_run, parameters)
-    lines = [message or {"late": "No worker has taken the run."}.get(kind, "No reason was given.")]
+    presence, folder = _presence(flow_run, parameters)
+    reports = Path((folder or elsewhere) if elsewhere else "") / str(parameters.get("reports") or "reports")
+    first, *others = (message or "No reason was given.").split(". ", 1)
+    lines = [first, *([message] if others else [])]
     if kind == "late":
-        lines = ["No worker has taken the run yet: is `gd serve`, or a worker of its work pool, running?"]
+        lines = ["No worker has taken the run yet", "Is `gd serve`, or a worker of its work pool, running?"]
     elif (reports / "index.html").exists():
         lines.append(f"All reports: {reports / 'index.html'}")
     if tell(kind, presence, lines, reports, datetime.now(UTC), _ONE_CAUSE if kind == "late" else timedelta(0)):
         drain(reports, _SENDING)
 
 
-def _presence(flow_run: str, parameters: Mapping[str, Any]) -> Presence:
-    """Which flow run it was, from the server's own record of it."""
+def _presence(flow_run: str, parameters: Mapping[str, Any]) -> tuple[Presence, str | None]:
+    """Which flow run it was, from the server's own record of it, and the folder that its deployment says it runs in."""
     from prefect.client.orchestration import get_client  # noqa: PLC0415
 
     from flows.recovery import Presence  # noqa: PLC0415
     from flows.slots import of  # noqa: PLC0415
 
-    now = datetime.now(UTC)
+    now, mailing = datetime.now(UTC), _mailing(parameters)
     with get_client(sync_client=True) as client:
         found = client.read_flow_run(UUID(flow_run))
         if found.deployment_id is None:
-            return Presence(flow_run=flow_run, name=found.name, key=flow_run, moment=now, mailing=_mailing(parameters))
-        slot = of(found, client.read_deployment(found.deployment_id), now)
-    return Presence(
-        flow_run=flow_run, name=slot.title(()), key=slot.key, moment=slot.moment, zone=slot.zone, mailing=_mailing(parameters)
+            return Presence(flow_run=flow_run, name=found.name, key=flow_run, moment=now, mailing=mailing), None
+        deployment = client.read_deployment(found.deployment_id)
+    slot = of(found, deployment, now)
+    presence = Presence(
+        flow_run=flow_run, name=slot.title(()), key=slot.key, moment=slot.moment, zone=slot.zone, mailing=mailing
     )
+    steps = [step.get("prefect.deployments.steps.set_working_directory") for step in deployment.pull_steps or ()]
+    return presence, next((str(step["directory"]) for step in steps if step and step.get("directory")), None)
 
 
 def _mailing(parameters: Mapping[str, Any]) -> Any:

@@ -229,6 +229,7 @@ def _end(plan: Plan, url: str | None, children: list[Child], home: Path) -> None
 def _environment(home: Path | None, url: str) -> dict[str, str]:
     """For the processes that are started: this server, and with a server of ours its folder for all that Prefect keeps."""
     quiet = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1", "PREFECT_WORKER_QUERY_SECONDS": "5"}
+    quiet["PREFECT_WORKER_PREFETCH_SECONDS"] = "0"  # whether a run collides is judged when it is due, and not before
     ours = {"PREFECT_API_URL": url, "PYTHONUNBUFFERED": "1", "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "INFO"}
     if home is not None:
         ours |= {"PREFECT_HOME": str(home.absolute())}

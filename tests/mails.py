@@ -27,8 +27,8 @@ def items(cases: dict[str, Path], folder: Path) -> dict[str, Item]:
     """An item for each verdict, each with a run of the day before; the failed one is made in a folder."""
     found = {}
     for verdict, place in cases.items():
-        report = archive.read(place)
-        found[verdict] = Item(report.record, report.log, place, earlier(report.record))
+        record, log = archive.read_run(place)
+        found[verdict] = Item(record, log, place, earlier(record))
     run = Run(id="x", trigger="scheduled", started=MOMENT, finished=MOMENT, version="0.1.0", command="gd run sales.csv")
     error = DataError("sales.csv, line 211", "5 cells where the header has 4.", "Quote cells that hold a comma.")
     record = failed(run, Source(path="sales.csv", target="price"), "sales", Training(), error)

@@ -96,6 +96,7 @@ run_tasks(Source(path=str(bundled("notebook")), target="Y"), Training(), Path(na
 """
 
 
+@pytest.mark.server  # a whole process each
 @pytest.mark.parametrize(
     "where", ["gd.archive.begin", "gd.archive.write_record", "gd.archive.draw", "gd.archive.render", "gd.archive.finish"]
 )

@@ -254,7 +254,11 @@ def test_constant_target(tmp_path: Path) -> None:
 def test_gzip_by_its_first_bytes(tmp_path: Path, members: int) -> None:
     """A gzipped file needs no ending that says so, and may have several members."""
     cut = PLAIN.index(b"3,4")
-    packed = gzip.compress(PLAIN) if members == 1 else gzip.compress(PLAIN[:cut]) + gzip.compress(PLAIN[cut:])
+    packed = (
+        gzip.compress(PLAIN, mtime=0)
+        if members == 1
+        else gzip.compress(PLAIN[:cut], mtime=0) + gzip.compress(PLAIN[cut:], mtime=0)
+    )
     dataset = read_csv(table(tmp_path, packed), "y")
     assert ([1.0, 3.0, 5.0], len(packed)) == (dataset.X[:, 0].tolist(), dataset.provenance.bytes)
 
@@ -324,7 +328,7 @@ MEND = "Mend it, or write NA for a missing value; a feature can be left out with
     [
         (b"", "t.csv: the file is empty. Export the table again."),
         (b" \r\n\t\n", "t.csv: the file is empty. Export the table again."),
-        (gzip.compress(b""), "t.csv: the file is empty. Export the table again."),
+        (gzip.compress(b"", mtime=0), "t.csv: the file is empty. Export the table again."),
         (b",,\n,,\n", "t.csv: every cell is empty. Export the table again."),
         (b"x,y\n", "t.csv: a header and no rows. Export the table again with its data."),
         (b"x,y", "t.csv: a header and no rows. Export the table again with its data."),
@@ -359,7 +363,7 @@ MEND = "Mend it, or write NA for a missing value; a feature can be left out with
             "t.csv: 0 complete rows of 3; at least 2 are needed. Column 'y' has 2 missing cells: fill it.",
         ),
         (
-            gzip.compress(PLAIN)[:-5],
+            gzip.compress(PLAIN, mtime=0)[:-5],
             "t.csv: the gzip stream is broken (Compressed file ended before the end-of-stream marker was reached). "
             "Compress or copy it again.",
         ),

@@ -76,14 +76,14 @@ def test_what_is_due_goes_out(outbox: Outbox, smtp: SmtpServer) -> None:
     lines: list[str] = []
     done = run(outbox, smtp, lines=lines)
     assert Delivered(4, 0, 0, 0, 0, Recovered(0, 0), 0, "nothing is due", "") == done
-    assert "4 sent; nothing is due" == str(done)
+    assert "4 sent." == str(done)
     received, sent = smtp.messages(), [line.partition(" (")[0] for line in lines]
     assert [*THREE, "d@b.example"] == [item.message["To"] for item in received] == arrived(smtp)
     assert {row.message_id for row in outbox.rows()} == {item.message["Message-ID"] for item in received}
     assert received[0].raw.endswith(b"From: reports@a.example\r\nSubject: ok\r\n\r\n" + b"report\r\n" * 10)
     assert 1 == len({item.port for item in received})
     assert [f"{number} to {to}: sent" for number, to in enumerate(arrived(smtp), 1)] == sent
-    assert "nothing sent; nothing is due" == str(run(outbox, smtp, NOW + DAY))
+    assert "nothing sent; nothing is due." == str(run(outbox, smtp, NOW + DAY))
 
 
 def test_one_refused_among_three(outbox: Outbox, smtp: SmtpServer) -> None:
@@ -106,7 +106,7 @@ def test_one_deferred_among_three_is_alone_retried(outbox: Outbox, smtp: SmtpSer
     """After a pause it goes to the third, and to nobody else again."""
     owe(outbox)
     smtp.script(Fault("rcpt", "451 4.2.0 later", THREE[1], times=1))
-    assert "2 sent, 1 deferred; nothing is due" == str(run(outbox, smtp))
+    assert "2 sent, 1 deferred." == str(run(outbox, smtp))
     assert "deferred" == rows(outbox)[THREE[1]].state
     assert 0 == run(outbox, smtp, NOW + MINUTE / 2).sent
     assert 1 == run(outbox, smtp, NOW + 2 * MINUTE).sent
@@ -127,7 +127,7 @@ def test_no_answer_after_the_content(outbox: Outbox, smtp: SmtpServer) -> None:
     """It is sent once more under the same Message-ID, then left, and the owner reads that nobody knows."""
     owe(outbox, to=THREE[:1])
     smtp.script(Fault("dot", "drop", THREE[0], stored=True, times=2))
-    assert "1 unknown; nothing is due" == str(run(outbox, smtp))
+    assert "1 unknown." == str(run(outbox, smtp))
     assert 0 == run(outbox, smtp, NOW + MINUTE / 2).unknown
     done = run(outbox, smtp, NOW + 2 * MINUTE)
     assert (1, 2) == (done.unknown, done.sent)  # the notice to both owners: of the first nobody knows

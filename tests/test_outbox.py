@@ -38,7 +38,7 @@ LEASE = 10 * MINUTE
 THREE = ("a@b.example", "b@b.example", "c@b.example")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.server)])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database of each kind."""
     if request.param == "sqlite":
@@ -168,6 +168,7 @@ def test_eight_at_once_claim_each_row_once(url: str, outbox: Outbox) -> None:
     assert 40 == outbox.counts()["sending"]
 
 
+@pytest.mark.server
 def test_a_locked_row_keeps_nobody_waiting(postgres: Postgres) -> None:
     """On PostgreSQL a claim passes over a row that another transaction holds."""
     url = postgres.database()
@@ -575,6 +576,7 @@ def test_databases_that_cannot_be_opened(url: str, said: str, tmp_path: Path) ->
     assert caught.value.__cause__ is None
 
 
+@pytest.mark.server
 def test_a_wrong_password_is_not_repeated(postgres: Postgres) -> None:
     """PostgreSQL says whose login failed, and nothing more is said."""
     with pytest.raises(OutboxError, match="password authentication failed") as caught:

@@ -126,7 +126,11 @@ def test_a_failed_run_is_told_to_the_owners_once(service: Service, smtp: SmtpSer
     done = service.gd("trigger", "nightly", "--parameter", 'sources=[{"path": "gone.csv", "target": "y"}]')
     assert 1 == done.returncode
     assert "! gone: Could not be read. gone.csv: no such file" in done.stderr
-    until(lambda: received(smtp, OWNER, "[failed] nightly: 0 of 1 data sets trained"), 30, "the owner's mail")
+    until(
+        lambda: received(smtp, OWNER, "[failed] nightly: 0 of 1 data sets trained and reported; failed: gone, "),
+        30,
+        "the owner's mail",
+    )
     assert received(smtp, READER, "[failed] nightly: 1 of 1 ")
     done = service.gd("outbox", "list")
     assert 1 == done.stdout.count(OWNER)

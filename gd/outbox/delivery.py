@@ -39,7 +39,8 @@ class Delivered:
     def __str__(self) -> str:
         counted = ((self.sent, "sent"), (self.deferred, "deferred"), (self.dead, "given up"), (self.unknown, "unknown"))
         done = ", ".join(f"{number} {word}" for number, word in counted if number) or "nothing sent"
-        return f"{done}; {self.reason or self.ended}"
+        quiet = self.ended == "nothing is due" and done != "nothing sent"
+        return f"{done}." if quiet else f"{done}; {self.reason or self.ended}."
 
 
 def deliver(
