@@ -16,10 +16,10 @@ run: $(STAMP)            ## train the notebook's rows and the penguins, and say 
 	$(BIN)/gd run gd/datasets/penguins.csv --target body_mass_g
 
 test: $(STAMP) browser postfix postgres  ## every test; two files at a time, since much of it is waiting
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: $(STAMP)      ## no server, no browser
-	$(BIN)/pytest -n 2 --dist loadfile -m "not server and not browser"
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not server and not browser"
 
 check: $(STAMP)          ## lint, format, types
 	$(BIN)/ruff check .

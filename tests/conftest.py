@@ -40,6 +40,12 @@ BROWSER_FLAGS = [
 Fit = Callable[..., Path]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest come first, so that none of them is still at work when everything else is done."""
+    longest = ("test_serve", "test_schedule", "test_cli", "test_outbox_drain", "test_smtp", "test_mail_browser")
+    items.sort(key=lambda item: longest.index(item.path.stem) if item.path.stem in longest else len(longest))
+
+
 def pytest_sessionfinish() -> None:
     """Leave nothing in the temporary folder."""
     shutil.rmtree(os.environ["PREFECT_HOME"], ignore_errors=True)

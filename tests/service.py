@@ -16,10 +16,26 @@ import httpx
 import yaml
 
 from gd.data import bundled
+from tests.smtp_server import Received, SmtpServer
 
-__all__ = ["Service", "environment_of", "marked", "until"]
+__all__ = ["MAIL", "OWNER", "PASSWORD", "READER", "Service", "attachments", "environment_of", "marked", "received", "until"]
 
 T = TypeVar("T")
+
+PASSWORD = "open sesame 4711"
+READER, OWNER = "reader@a.example", "owner@a.example"
+MAIL = {"to": [READER], "owners": [OWNER]}
+
+
+def received(smtp: SmtpServer, recipient: str, subject: str) -> list[Received]:
+    """The messages that one address got, whose subject holds some words."""
+    return [item for item in smtp.messages() if [recipient] == item.recipients and subject in str(item.message["Subject"])]
+
+
+def attachments(item: Received) -> dict[str, bytes]:
+    """What is attached, by its name."""
+    parts = item.message.iter_attachments()
+    return {str(part.get_filename()): part.get_payload(decode=True) for part in parts}  # type: ignore[misc]
 
 
 def until(found: Callable[[], T | None], seconds: float, what: str) -> T:
