@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
+from types import FrameType
 from typing import TextIO
 
 from cyclopts import App, CycloptsError
@@ -12,7 +14,18 @@ from pydantic import ValidationError
 
 import gd
 
-__all__ = ["UnreachableError", "UsageError", "app", "first_fault", "is_plain", "main", "run_quietly", "server_is_named", "tell"]
+__all__ = [
+    "Stopped",
+    "UnreachableError",
+    "UsageError",
+    "app",
+    "first_fault",
+    "is_plain",
+    "main",
+    "run_quietly",
+    "server_is_named",
+    "tell",
+]
 
 app = App(name="gd", version=gd.__version__, help="Gradient descent, twice, reported.", suppress_keyboard_interrupt=False)
 
@@ -27,8 +40,21 @@ class UnreachableError(RuntimeError):
     """What was asked could not be done, for a reason that is not the data's."""
 
 
+class Stopped(KeyboardInterrupt):
+    """A signal has stopped the command, as Ctrl-C does."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.status = 128 + number
+
+
+def _stop(number: int, _frame: FrameType | None) -> None:
+    raise Stopped(number)
+
+
 def main(words: list[str] | None = None) -> None:
-    """Run the command and exit: 0 all done, 1 something failed, 2 the words were off."""
+    """Run the command and exit: 0 all done, 1 something failed, 2 the words were off, 128 + n stopped by signal n."""
+    before = signal.signal(signal.SIGTERM, _stop)
     try:
         code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except (CycloptsError, UsageError) as error:
@@ -38,9 +64,11 @@ def main(words: list[str] | None = None) -> None:
     except UnreachableError as error:
         print(f"gd: {error}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("gd: stopped; finished reports are kept.", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(stop.status if isinstance(stop, Stopped) else 128 + signal.SIGINT)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 from pydantic import ValidationError
 
-from gd.cli.command import UnreachableError, UsageError, app, first_fault, is_plain, run_quietly, server_is_named, tell
+from gd.cli.command import Stopped, UnreachableError, UsageError, app, first_fault, is_plain, run_quietly, server_is_named, tell
 
 if TYPE_CHECKING:
     from flows.server import TemporaryServer
@@ -174,10 +175,19 @@ def _run_flow(
             server.start()
         return _batch(server, sources, training, reports, mailing, send=send)
     except Exception as error:
+        if (stopped := _stopped_by(error)) is not None:
+            raise Stopped(stopped) from None
         if verbose:
             raise
         reason = str(error or type(error).__name__).splitlines()[0].rstrip(".")
         raise UnreachableError(f"the flow did not run: {reason}. Is the server that PREFECT_API_URL names up?") from None
+
+
+def _stopped_by(error: Exception) -> int | None:
+    """The signal behind an error of Prefect's: where one meets Prefect in a task of its own, it comes out as a crash."""
+    if "aborted by an interrupt signal" in str(error):
+        return signal.SIGINT
+    return signal.SIGTERM if "aborted by a termination signal" in str(error) else None
 
 
 def _batch(
