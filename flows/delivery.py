@@ -15,11 +15,11 @@ from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
 from prefect.logging import get_logger
-from prefect.states import Completed, Crashed
+from prefect.states import Completed, Crashed, Failed
 
 from flows.mailing import credentials, open_outbox, tell
 from flows.recovery import Interrupted, recover
-from gd.outbox import Delivered, deliver
+from gd.outbox import Delivered, OutboxError, deliver
 
 __all__ = ["clean_up", "delivery", "drain"]
 
@@ -36,7 +36,10 @@ def delivery(reports: str = "reports", seconds: float = 240.0) -> State[Any]:
     """
     interrupted = clean_up(Path(reports))
     found = f"{len(interrupted)} killed run{'' if len(interrupted) == 1 else 's'} cleaned up. " if interrupted else ""
-    return Completed(message=found + drain(Path(reports), seconds))
+    try:
+        return Completed(message=found + drain(Path(reports), seconds))
+    except (OutboxError, ValueError) as error:  # told in words; what is owed stays owed
+        return Failed(message=f"{found}{error}.")
 
 
 def drain(reports: Path, seconds: float) -> str:

@@ -118,6 +118,20 @@ def test_a_mail_setting_that_is_wrong_fails_no_training(tmp_path: Path, monkeypa
     assert batch.mail.startswith("The mail could not be made ready: GD_SMTP_HOST is set but GD_MAIL_FROM is not")
 
 
+def test_a_delivery_that_cannot_work_fails_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong variable, a database that is none: the reason is the state's message, and nothing is lost."""
+    monkeypatch.setenv("GD_SMTP_HOST", "localhost")
+    state = delivery(str(tmp_path), return_state=True)
+    assert state.is_failed()
+    assert str(state.message).startswith("GD_SMTP_HOST is set but GD_MAIL_FROM is not")
+    monkeypatch.setenv("GD_MAIL_FROM", "a@a.example")
+    (tmp_path / "outbox.db").write_text("no database", encoding="utf-8")
+    state = delivery(str(tmp_path), return_state=True)
+    assert state.is_failed()
+    assert "outbox.db cannot be opened" in str(state.message)
+    assert "no database" == (tmp_path / "outbox.db").read_text(encoding="utf-8")
+
+
 def test_owners_are_told_once_for_a_run_and_once_for_a_cause(tmp_path: Path, smtp: SmtpServer) -> None:
     """A hook and the server may both tell of one run; late slots of one deployment have one cause."""
     from datetime import timedelta  # noqa: PLC0415

@@ -111,7 +111,9 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.mark.timeout(150)
-def test_nothing_is_lost_when_workers_are_killed(url: str, tmp_path: Path) -> None:
+def test_nothing_is_lost_when_workers_are_killed(
+    url: str, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     """Each recipient gets each message; twice only after doubt, then under the same Message-ID; and no worker ends by itself.
 
     The eight open an empty database at once. What is unknown for good in the end is sent again, as an owner would.
@@ -149,10 +151,11 @@ def test_nothing_is_lost_when_workers_are_killed(url: str, tmp_path: Path) -> No
         name for name, (_, doubt, _) in after.items() if doubt
     }
     notices, lost = len(after) - LETTERS * RECIPIENTS, len(set(after) - set(times))
-    print(
-        f"\n{url.partition(':')[0]}: {len(after)} messages ({notices} of them notices), {killed} workers killed: "
+    record_property(
+        "printed",
+        f"{url.partition(':')[0]}: {len(after)} messages ({notices} of them notices), {killed} workers killed: "
         f"{len(received)} mails arrived, {len(twice)} messages more than once, {len(doubtful)} were unknown, "
-        f"{len(resent)} of them for good and resent, {lost} lost; {time.time() - began:.1f} s"
+        f"{len(resent)} of them for good and resent, {lost} lost; {time.time() - began:.1f} s",
     )
     assert {"sent"} == {state for state, _, _ in after.values()}
     assert set(after) == set(times)  # none is lost, and none arrived that was not owed
