@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from tests.benchmarks import epochs
+from tests.benchmarks import epochs, mails
 
 SIZES = [(50, 1), (50, 2)]
 
@@ -42,3 +42,19 @@ def test_every_aim_applies_to_a_size_that_is_measured() -> None:
     """No aim is met because nothing was measured for it."""
     rows = [epochs.Row(n, d, backend, 1, 1, 1, 1, 1, 1) for n, d in epochs.SIZES for backend in epochs.BACKENDS]
     assert all(any(aim.applies(row) for row in rows) for aim in epochs.AIMS)
+
+
+@pytest.mark.server
+def test_each_way_of_sending_sends_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them reach every recipient; the outbox over one connection."""
+    monkeypatch.setenv("SSL_CERT_FILE", "")
+    found = mails.measure_sending(messages=3, rounds=1)
+    assert [1, 1, 3] == [sent.sockets for sent in found]
+    assert all(sent.rate > 0 for sent in found)
+
+
+def test_a_composed_mail_has_its_sizes() -> None:
+    """The whole message holds the HTML part and more."""
+    [composed] = mails.measure_composing([2])
+    assert 2 == composed.data_sets
+    assert 0 < composed.html < composed.message

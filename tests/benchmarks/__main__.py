@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tests.benchmarks import epochs, processes
+from tests.benchmarks import epochs, mails, processes
 
 
 def main() -> None:
@@ -34,6 +34,8 @@ def _report() -> Iterator[str]:
     yield from _runs()
     yield ""
     yield from _imports()
+    yield ""
+    yield from _mails()
 
 
 def _epochs() -> Iterator[str]:
@@ -81,6 +83,21 @@ def _imports() -> Iterator[str]:
     yield f"A fresh process: {process:.3f} s, of which the import {statement:.3f} s; peak memory {peak:.1f} MiB (medians of 7)."
     yield f"Frameworks loaded: {', '.join(loaded) or 'none of torch, matplotlib, prefect'}, {_verdict(not loaded)}."
     yield f"Aim: a median below {processes.IMPORT_AIM:g} s. {process:.3f} s, {_verdict(process < processes.IMPORT_AIM)}."
+
+
+def _mails() -> Iterator[str]:
+    yield "## A mail"
+    yield ""
+    yield from _table("data sets", "composed in s", "HTML part, bytes", "whole message, bytes")
+    for composed in mails.measure_composing():
+        yield _row(composed.data_sets, f"{composed.seconds:.2f}", f"{composed.html:,}", f"{composed.message:,}")
+    yield ""
+    yield f"The mail of one data set to {mails.MESSAGES} recipients, on one server with STARTTLS and a login, by turns. The"
+    yield "outbox keeps each message's state on the disk before and after; the others forget."
+    yield ""
+    yield from _table("way", "messages a second", "connections")
+    for sent in mails.measure_sending():
+        yield _row(sent.way, f"{sent.rate:.0f}", sent.sockets)
 
 
 def _machine() -> str:
