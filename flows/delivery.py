@@ -8,21 +8,24 @@ import socket
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
+import httpx
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import State
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.logging import get_logger
 from prefect.states import Completed, Crashed, Failed
 
-from flows.mailing import credentials, open_outbox, tell
-from flows.recovery import Interrupted, recover
+from flows.mailing import credentials, open_outbox, post_owed, tell
+from flows.recovery import Interrupted, Presence, recover
 from gd.outbox import Delivered, OutboxError, deliver
 
 __all__ = ["clean_up", "delivery", "drain"]
 
+_KILLED = "The run was killed: its process or its machine went down in the middle of it."
 _KEPT = timedelta(days=30)  # for so long a message that was settled can be sent again
 
 
@@ -37,6 +40,7 @@ def delivery(reports: str = "reports", seconds: float = 240.0) -> State[Any]:
     interrupted = clean_up(Path(reports))
     found = f"{len(interrupted)} killed run{'' if len(interrupted) == 1 else 's'} cleaned up. " if interrupted else ""
     try:
+        found += "".join(f"{line} " for line in post_owed(Path(reports), datetime.now(UTC)))
         return Completed(message=found + drain(Path(reports), seconds))
     except (OutboxError, ValueError) as error:  # told in words; what is owed stays owed
         return Failed(message=f"{found}{error}.")
@@ -63,20 +67,28 @@ def drain(reports: Path, seconds: float) -> str:
     return str(done)
 
 
-def clean_up(reports: Path) -> list[Interrupted]:
-    """Find flow runs that were killed, close them on the server, and owe their owners a notice."""
+def clean_up(reports: Path, reason: str = _KILLED) -> list[Interrupted]:
+    """Find flow runs that were killed, close them on the server, and owe their owners a notice.
+
+    What goes wrong here is logged, and tried again at the next start: it is no reason to train nothing.
+
+    Args:
+        reports: the folder of all reports.
+        reason: what the owners read.
+    """
     now = datetime.now(UTC)
-    interrupted = recover(reports, now)
-    for item in interrupted:
-        presence = item.presence
-        if not _has_crashed(presence.flow_run):  # a person cancelled it
-            continue
-        lines = ["The run was killed: its process or its machine went down in the middle of it.", *_left(item.folders)]
-        try:
-            tell("crashed", presence, lines, reports, now)
-        except ValueError as error:  # how mail is to be sent is set wrongly: that is no reason to train nothing
-            get_logger("gd").error("The owners of a killed run cannot be told: %s", error)
-    return interrupted
+
+    def settle(item: Interrupted) -> bool:
+        end = _end_of(item.presence)
+        if end == "crashed":
+            tell("crashed", item.presence, [reason, *_left(item.folders)], reports, now)
+        return end != "not known"
+
+    try:
+        return recover(reports, now, settle)
+    except (OSError, OutboxError, ValueError) as error:
+        get_logger("gd").error("What a killed run has left cannot be cleaned up: %s", error)
+        return []
 
 
 def _left(folders: Sequence[Path]) -> list[str]:
@@ -85,14 +97,16 @@ def _left(folders: Sequence[Path]) -> list[str]:
     return [f"In the middle of: {names}. {kept}"] if names else [kept]
 
 
-def _has_crashed(flow_run: str) -> bool:
-    """Whether the run was to go on. A server that takes it for running learns better, and frees the deployment's slot."""
+def _end_of(presence: Presence) -> Literal["crashed", "over", "not known"]:
+    """How a killed run has ended. A server that takes it for running learns better, and frees the deployment's slot."""
+    if not presence.deployment:  # its server was a temporary one, or has nothing that waits for it
+        return "crashed"
     try:
         with get_client(sync_client=True) as client:
-            found = client.read_flow_run(UUID(flow_run))
+            found = client.read_flow_run(UUID(presence.flow_run))
             if found.state is not None and found.state.is_final():
-                return found.state.is_crashed()
+                return "crashed" if found.state.is_crashed() else "over"  # as where a person cancelled it
             client.set_flow_run_state(found.id, Crashed(message="The run was killed: its process is gone."), force=True)
-    except Exception:  # noqa: BLE001  (that run's server may have been a temporary one, gone with it)
-        return True
-    return True
+    except (ObjectNotFound, PrefectHTTPStatusError, httpx.HTTPError, RuntimeError):  # another server's, or no answer
+        return "not known"
+    return "crashed"

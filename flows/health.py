@@ -8,12 +8,21 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId, FlowRunFilter, FlowRunFilterExpectedStartTime
+from prefect.client.schemas.filters import (
+    DeploymentFilter,
+    DeploymentFilterId,
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterExpectedStartTime,
+)
 from prefect.client.schemas.objects import WorkerStatus
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.sorting import FlowRunSort
 
-from flows.mailing import credentials, open_outbox
+from flows.deployments import FLOW
+from flows.mailing import credentials, missing_outbox, open_outbox
+from flows.slots import next_slot, when
 from gd.outbox import Outbox, OutboxError
 from gd.smtp import SmtpError, check
 
@@ -31,29 +40,32 @@ class Finding:
     sentence: str
 
 
-def examine(reports: Path) -> Iterator[Finding]:
+def examine(reports: Path, *, served: bool) -> Iterator[Finding]:
     """Look at each part in turn; a part that another one hides is not told of.
 
     Args:
         reports: folder of the reports, which the outbox is in unless GD_OUTBOX names a database.
+        served: whether a server is known.
     """
     now = datetime.now(UTC)
     deployments: list[DeploymentResponse] = []
     try:
+        if not served:
+            raise ConnectionError("none is known")
         with get_client(sync_client=True) as client:
-            deployments = [
-                item
-                for item in client.read_deployments()
-                if "mail" in (item.parameter_openapi_schema or {}).get("properties", {})
-            ]
+            deployments = client.read_deployments(flow_filter=FlowFilter(name=FlowFilterName(any_=[FLOW])))
             yield Finding("server", True, f"Prefect's server answers at {client.api_url}.")
             yield from _workers(client, deployments)
             yield from _runs(client, deployments, now)
     except Exception as error:  # noqa: BLE001  (whatever it is, the server cannot be used)
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        yield Finding("server", False, f"Prefect's server does not answer ({reason}). Is `gd serve` running?")
-    needed = any((item.parameters.get("mail") or {}).get("to") for item in deployments)
+        remedy = "Start `gd serve` in this folder, or set PREFECT_API_URL."
+        yield Finding("server", False, f"Prefect's server does not answer ({reason}). {remedy}")
+    needed = any(_has_readers(item) for item in deployments)
     yield _smtp(needed=needed)
+    if (place := missing_outbox(reports)) is not None:
+        yield Finding("outbox", not needed, f"there is none at {place}: nothing was ever owed.")
+        return
     try:
         outbox = open_outbox(reports)
     except OutboxError as error:
@@ -62,6 +74,11 @@ def examine(reports: Path) -> Iterator[Finding]:
     with outbox:
         yield _waiting(outbox, now)
         yield _last_report(outbox, deployments, now, needed=needed)
+
+
+def _has_readers(deployment: DeploymentResponse) -> bool:
+    given = deployment.parameters.get("mail") or {}
+    return bool(given.get("to") or given.get("cc"))
 
 
 def _workers(client: SyncPrefectClient, deployments: list[DeploymentResponse]) -> Iterator[Finding]:
@@ -74,23 +91,31 @@ def _workers(client: SyncPrefectClient, deployments: list[DeploymentResponse]) -
 
 
 def _runs(client: SyncPrefectClient, deployments: list[DeploymentResponse], now: datetime) -> Iterator[Finding]:
-    """The last slot of each deployment that ought to be over by now."""
+    """The last slot of each deployment: how it ended, or whether it ought to have."""
     for deployment in deployments:
-        found = client.read_flow_runs(
-            deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment.id])),
-            flow_run_filter=FlowRunFilter(expected_start_time=FlowRunFilterExpectedStartTime(before_=now - _GRACE)),
-            sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=1,
-        )  # fmt: skip
         if deployment.paused:
             yield Finding(deployment.name, False, "its schedule is paused.")
-        elif not found or found[0].state is None:
+            continue
+        found = client.read_flow_runs(
+            deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment.id])),
+            flow_run_filter=FlowRunFilter(expected_start_time=FlowRunFilterExpectedStartTime(before_=now)),
+            sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=50,
+        )  # fmt: skip
+        run = next((run for run in found if run.auto_scheduled), found[0] if found else None)
+        if run is None or run.state is None or run.expected_start_time is None:
             yield Finding(deployment.name, True, "no run was due yet.")
-        else:
-            state = found[0].state
-            well = state.is_completed() or state.is_running() or state.is_cancelled()
-            when = f"{found[0].expected_start_time:%d %b %Y, %H:%M} UTC"
-            said = f": {state.message}" if state.message else ""
-            yield Finding(deployment.name, well, f"the run of {when} is {(state.name or '').lower()}{said}.".replace("..", "."))
+            continue
+        state, late = run.state, now - run.expected_start_time > _GRACE
+        overdue = next_slot(deployment, run.expected_start_time)
+        collided = state.is_cancelled() and "concurrency limit" in (state.message or "")
+        stands = (state.is_running() or state.is_pending()) and overdue is not None and overdue + _GRACE < now
+        well = state.is_completed() or (state.is_cancelled() and not collided) or not (state.is_final() or late or stands)
+        well = well or (state.is_running() and not stands)
+        how = "scheduled" if run.auto_scheduled else "by hand"
+        said = f": {state.message.rstrip('.')}" if state.message else ""
+        yield Finding(
+            deployment.name, well, f"the run of {when(run.expected_start_time)}, {how}, is {(state.name or '').lower()}{said}."
+        )
 
 
 def _smtp(*, needed: bool) -> Finding:
@@ -101,7 +126,11 @@ def _smtp(*, needed: bool) -> Finding:
     if server is None:
         missing = "no mail server is configured (GD_SMTP_HOST)"
         return Finding(
-            "mail", not needed, f"{missing}, and a deployment has readers." if needed else f"{missing}; nobody is to get any."
+            "mail",
+            not needed,
+            f"{missing}, and a deployment has readers: set GD_* here as for `gd serve`."
+            if needed
+            else f"{missing}; nobody is to get any.",
         )
     try:
         check(server)
@@ -121,21 +150,20 @@ def _waiting(outbox: Outbox, now: datetime) -> Finding:
         "of unknown end since yesterday": stuck.unknown,
     }
     said = ", ".join(f"{number} {what}" for what, number in wrong.items() if number)
-    return Finding("outbox", not said, f"{said}: see gd outbox list." if said else f"{waiting} on their way, none stuck.")
+    return Finding(
+        "outbox", not said, f"{said}: see gd outbox list." if said else f"{waiting or 'none'} on the way, none stuck."
+    )
 
 
 def _last_report(outbox: Outbox, deployments: list[DeploymentResponse], now: datetime, *, needed: bool) -> Finding:
     """Whether a report went out within the last two intervals of the most frequent schedule that has readers."""
-    from flows.slots import next_slot  # noqa: PLC0415
-
     last = outbox.last_sent("report")
-    when = f"the last one was sent {last:%d %b %Y, %H:%M} UTC." if last else "none was sent yet."
+    when_sent = f"the last one was sent {when(last)}." if last else "none was sent yet."
     if not needed:
-        return Finding("report", True, when)
+        return Finding("report", True, when_sent)
     due = []
     for item in deployments:
         since = last or item.created
-        if (item.parameters.get("mail") or {}).get("to") and since and (first := next_slot(item, since)):
-            second = next_slot(item, first)
-            due.append((second or first) + _GRACE < now)
-    return Finding("report", not any(due), when + (" Two slots have passed since." if any(due) else ""))
+        if _has_readers(item) and since and (first := next_slot(item, since)):
+            due.append((next_slot(item, first) or first) + _GRACE < now)
+    return Finding("report", not any(due), when_sent + (" Two slots have passed since." if any(due) else ""))

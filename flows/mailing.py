@@ -6,20 +6,33 @@ import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import URL
+import httpx
+from pydantic import BaseModel
+from sqlalchemy import URL, make_url
 
+from flows.recovery import Presence
 from gd import archive, mail, smtp
 from gd.mail import Digest, Item, Letter
 from gd.outbox import Outbox
 from gd.smtp import Server
 
-if TYPE_CHECKING:
-    from flows.recovery import Presence
+__all__ = [
+    "credentials",
+    "digest",
+    "domains",
+    "missing_outbox",
+    "open_outbox",
+    "outbox_url",
+    "post",
+    "post_later",
+    "post_owed",
+    "sender",
+    "tell",
+]
 
-__all__ = ["credentials", "digest", "domains", "open_outbox", "outbox_url", "post", "sender", "tell"]
-
+_OWED = ".owed"
 _ANONYMOUS = "gd <gd@localhost>"  # of a message that stays on this machine
 
 
@@ -42,6 +55,8 @@ def credentials(environment: Mapping[str, str] = os.environ) -> Server | None:
         block: Any = EmailServerCredentials.load(name, _sync=True)
     except ValueError:
         raise ValueError(f"GD_SMTP_BLOCK: no EmailServerCredentials block named {name!r}: save one on Prefect's page") from None
+    except (httpx.HTTPError, RuntimeError):
+        raise ValueError(f"GD_SMTP_BLOCK: the block {name!r} cannot be read: Prefect's server does not answer") from None
     if not block.verify:
         raise ValueError(
             f"the block {name!r} does not verify certificates: switch that on (SSL_CERT_FILE names a CA of your own)"
@@ -74,6 +89,13 @@ def outbox_url(reports: Path, environment: Mapping[str, str] = os.environ) -> st
     return environment.get("GD_OUTBOX") or URL.create("sqlite", database=str((reports / "outbox.db").absolute()))
 
 
+def missing_outbox(reports: Path) -> Path | None:
+    """Where the outbox would be, if it is a file and nothing was ever owed; None where there is one."""
+    url = make_url(outbox_url(reports))
+    file = Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
+    return file if file is not None and not file.exists() else None
+
+
 def open_outbox(reports: Path) -> Outbox:
     """The outbox of a folder of reports."""
     return Outbox.open(outbox_url(reports))
@@ -94,7 +116,21 @@ def digest(presence: Presence, folders: Sequence[Path]) -> Digest:
     return Digest(presence.name, presence.key, presence.moment, items, presence.zone, link)
 
 
-def post(presence: Presence, folders: Sequence[Path], reports: Path, now: datetime, *, send: bool = True) -> str:
+class Posted(NamedTuple):
+    """What became of a run's report."""
+
+    queued: int  # recipients that are owed it now
+    line: str  # says so; empty where nobody is to get anything
+
+
+class Owed(BaseModel):
+    """A report that could not be put into the outbox, to be tried again."""
+
+    presence: Presence
+    folders: tuple[Path, ...]
+
+
+def post(presence: Presence, folders: Sequence[Path], reports: Path, now: datetime, *, send: bool = True) -> Posted:
     """Owe the report of a flow run to its recipients; where no server is configured, write it down as a file.
 
     Args:
@@ -104,34 +140,54 @@ def post(presence: Presence, folders: Sequence[Path], reports: Path, now: dateti
         now: the message's date.
         send: or else write it down as a file.
 
-    Returns:
-        One line that says what became of it; empty where nobody is to get anything.
+    Raises:
+        ValueError: if the mail is set up wrongly.
+        OutboxError: if the outbox cannot be used.
     """
     mailing = presence.mailing
     outside = mail.refused([*mailing.to, *mailing.cc], domains())
     to, cc = ([one for one in group if one not in outside] for group in (mailing.to, mailing.cc))
     refusal = f" Not to {', '.join(outside)}: outside of GD_MAIL_DOMAINS." if outside else ""
     if not folders or not (to or cc):
-        return refusal.strip()
+        return Posted(0, refusal.strip())
     server = credentials()
     letter = mail.compose(digest(presence, folders), sender=sender(server), reply_to=mailing.reply_to, now=now)
     headings = mail.headings(letter, to, cc, sender(server))
     if server is None or not send:
         first = _keep(letter, headings, folders[0])
         why = "Nothing was sent, as asked" if not send else "No mail server is configured (GD_SMTP_HOST)"
-        return f"{why}: the message lies in {first}.{refusal}"
-    outbox = open_outbox(reports)
-    try:
-        owners = _inside(mailing.owners)
-        added = outbox.add(letter, headings, sender_owners=owners, kind="report", now=now)
-    finally:
-        outbox.close()
-    count = (
-        f"{added} message{'' if added == 1 else 's'} queued"
-        if added
-        else "This slot's report was queued before: nothing is sent twice"
-    )
-    return f"{count}.{refusal}"
+        return Posted(0, f"{why}: the message lies in {first}.{refusal}")
+    with open_outbox(reports) as outbox:
+        added = outbox.add(letter, headings, sender_owners=_inside(mailing.owners), kind="report", now=now)
+    count = f"{added} message{'' if added == 1 else 's'} queued"
+    return Posted(added, f"{count if added else 'This report was queued before: nothing is sent twice'}.{refusal}")
+
+
+def post_later(presence: Presence, folders: Sequence[Path], reports: Path) -> None:
+    """Note that a report is owed, for a time at which the outbox cannot be used or the mail is set up wrongly."""
+    (reports / _OWED).mkdir(exist_ok=True)
+    file = reports / _OWED / f"{presence.flow_run}.json"
+    beside = file.with_suffix(".tmp")
+    beside.write_text(Owed(presence=presence, folders=tuple(folders)).model_dump_json(), encoding="utf-8")
+    beside.rename(file)
+
+
+def post_owed(reports: Path, now: datetime) -> list[str]:
+    """Owe what `post_later` has noted.
+
+    Returns:
+        A line for each report.
+
+    Raises:
+        ValueError: if the mail is still set up wrongly.
+        OutboxError: if the outbox still cannot be used.
+    """
+    lines = []
+    for file in sorted((reports / _OWED).glob("*.json")):
+        owed = Owed.model_validate_json(file.read_text(encoding="utf-8"))
+        lines.append(post(owed.presence, [folder for folder in owed.folders if folder.exists()], reports, now).line)
+        file.unlink()
+    return lines
 
 
 def tell(
@@ -162,14 +218,11 @@ def tell(
     letter = mail.notice(
         kind, presence.name, key, lines, sender=server.sender, moment=presence.moment, zone=presence.zone, now=now
     )
-    outbox = open_outbox(reports)
-    try:
+    with open_outbox(reports) as outbox:
         return outbox.add(
             letter, mail.headings(letter, owners, (), server.sender), sender_owners=(), kind="notice", now=now,
-            cause=f"{kind}/{presence.name}" if grace else None, grace=grace,
+            cause=f"{kind}/{presence.deployment or presence.name}" if grace else None, grace=grace,
         )  # fmt: skip
-    finally:
-        outbox.close()
 
 
 def _inside(addresses: Sequence[str]) -> list[str]:

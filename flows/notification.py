@@ -152,7 +152,8 @@ def _tell(
     from flows.mailing import tell  # noqa: PLC0415
 
     presence, folder = _presence(flow_run, parameters)
-    reports = Path((folder or elsewhere) if elsewhere else "") / str(parameters.get("reports") or "reports")
+    here = Path() if elsewhere is None else Path(folder or elsewhere)
+    reports = here / str(parameters.get("reports") or "reports")
     first, *others = (message or "No reason was given.").split(". ", 1)
     lines = [first, *([message] if others else [])]
     if kind == "late":
@@ -178,7 +179,13 @@ def _presence(flow_run: str, parameters: Mapping[str, Any]) -> tuple[Presence, s
         deployment = client.read_deployment(found.deployment_id)
     slot = of(found, deployment, now)
     presence = Presence(
-        flow_run=flow_run, name=slot.title(()), key=slot.key, moment=slot.moment, zone=slot.zone, mailing=mailing
+        flow_run=flow_run,
+        name=slot.title(()),
+        key=slot.key,
+        moment=slot.moment,
+        zone=slot.zone,
+        mailing=mailing,
+        deployment=slot.deployment_id,
     )
     steps = [step.get("prefect.deployments.steps.set_working_directory") for step in deployment.pull_steps or ()]
     return presence, next((str(step["directory"]) for step in steps if step and step.get("directory")), None)

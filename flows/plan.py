@@ -79,8 +79,9 @@ def read(file: Path, domains: tuple[str, ...]) -> Plan:
         place = f"{file}, deployment {visible(str(given or position))}"
         if not isinstance(deployment, Mapping) or not deployment.get("name") or not deployment.get("entrypoint"):
             raise PlanError(f"{place}: needs a name and an entrypoint.")
-        pool = (deployment.get("work_pool") or {}).get("name")
-        if not pool:
+        given_pool = deployment.get("work_pool")
+        pool = given_pool.get("name") if isinstance(given_pool, Mapping) else None
+        if not pool or not isinstance(pool, str):
             raise PlanError(f"{place}: names no work pool. Write `work_pool: {{name: gd}}`.")
         pools.append(pool)
         if str(deployment["entrypoint"]).endswith(_TRAINING):

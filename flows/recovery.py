@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -33,6 +33,7 @@ class Presence(BaseModel):
     key: str
     moment: datetime
     zone: str = "UTC"
+    deployment: str = ""  # its id; empty where a person ran the flow directly
     mailing: Mailing = Mailing()
 
 
@@ -53,6 +54,7 @@ def present(reports: Path, presence: Presence) -> Iterator[None]:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.write(presence.model_dump_json())
         file.flush()
+        os.fsync(file.fileno())
         beside.rename(mark)  # nobody has seen it without its lock
         try:
             yield
@@ -60,12 +62,13 @@ def present(reports: Path, presence: Presence) -> Iterator[None]:
             mark.unlink(missing_ok=True)
 
 
-def recover(reports: Path, now: datetime) -> list[Interrupted]:
-    """Clean up after every flow run over this folder whose process is gone; each is found once.
+def recover(reports: Path, now: datetime, settle: Callable[[Interrupted], bool]) -> list[Interrupted]:
+    """Clean up after every flow run over this folder whose process is gone.
 
     Args:
         reports: the folder of all reports.
         now: when this is done.
+        settle: told of each; the next start finds it again unless this returns True.
     """
     found = []
     for mark in sorted((reports / _FOLDER).glob("*.json")):
@@ -74,12 +77,18 @@ def recover(reports: Path, now: datetime) -> list[Interrupted]:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if os.fstat(file.fileno()).st_nlink == 0:  # another start was quicker
                     continue
-                presence = Presence.model_validate_json(file.read())
-                folders = archive.recover(reports, presence.flow_run, now)
-                mark.unlink()
+                folders = archive.recover(reports, mark.stem, now)
+                if folders:
+                    archive.write_index(reports)
+                try:
+                    presence = Presence.model_validate_json(file.read())
+                except ValueError:  # cut off, or of another version: whose it was cannot be said
+                    mark.rename(mark.with_suffix(".broken"))
+                    continue
+                item = Interrupted(presence=presence, folders=tuple(folders))
+                if settle(item):
+                    mark.unlink()
+                    found.append(item)
         except (BlockingIOError, FileNotFoundError):  # alive; ended in between
             continue
-        found.append(Interrupted(presence=presence, folders=tuple(folders)))
-    if any(item.folders for item in found):
-        archive.write_index(reports)
     return found

@@ -17,6 +17,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
 
+import httpx
+
 from flows.plan import Plan
 from flows.server import end_with_parent, wait_until_up
 
@@ -29,6 +31,7 @@ _PATIENCE = 120.0  # seconds for the server's first start, which makes its datab
 _ENDING = 20.0  # seconds for a process to end by itself
 _RESTARTS = 5  # of a worker, within
 _WITHIN = 600.0  # seconds
+_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last one comes where a terminal is closed
 _EVERY = 2.0  # seconds between two looks
 
 
@@ -50,7 +53,7 @@ class Child:
 
     def __init__(self, name: str, words: Sequence[str], environment: dict[str, str], folder: Path, log: Path) -> None:
         self.name = name
-        self._log = log
+        self.log = log
         with log.open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603  (our own words)
                 [sys.executable, "-m", *words], env=environment, cwd=folder, stdin=subprocess.DEVNULL,
@@ -61,11 +64,17 @@ class Child:
 
     @property
     def ended(self) -> bool:
+        """Whether it has."""
         return self._process.poll() is not None
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self._process.pid
 
     def last_words(self) -> str:
         """The end of its log, on one line."""
-        lines = [line for line in self._log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+        lines = [line for line in self.log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
         return lines[-1].strip()[:300] if lines else "it said nothing"
 
     def end(self) -> None:
@@ -101,18 +110,18 @@ def serve(
     with _alone(home), _stopping():
         try:
             if url is None:
-                url = _start_server(home, port, children)
+                url = _start_server(home, plan.folder, port, children)
             (home / ADDRESS).write_text(url, encoding="utf-8")
             _work(plan, home, grace, url, own=bool(children), children=children, say=say, started=started)
         except KeyboardInterrupt:
             say("Stopping.")
         finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in _STOPS:
                 signal.signal(number, signal.SIG_IGN)  # the end is not to be interrupted
-            _end(plan, url, children, home)
+            _end(plan, url, children, home, say)
 
 
-def _start_server(home: Path, port: int | None, children: list[Child]) -> str:
+def _start_server(home: Path, folder: Path, port: int | None, children: list[Child]) -> str:
     """Prefect's server on 127.0.0.1, its database in `home`; returns the address of its API."""
     number = port or (4200 if _is_free(4200) else 0)
     if port and not _is_free(port):
@@ -123,12 +132,12 @@ def _start_server(home: Path, port: int | None, children: list[Child]) -> str:
             number = probe.getsockname()[1]
     url = f"http://127.0.0.1:{number}/api"
     words = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(number)]
-    server = Child("server", words, _environment(home, url), home, home / "server.log")
+    server = Child("server", words, _environment(home, url), folder, home / "server.log")
     children.append(server)
     try:
         wait_until_up(url, lambda: not server.ended, _PATIENCE)
     except TimeoutError:
-        raise ServiceError(f"Prefect's server did not come up ({server.last_words()}); see {home / 'server.log'}") from None
+        raise ServiceError(f"Prefect's server did not come up ({server.last_words()}); see {server.log}") from None
     return url
 
 
@@ -161,17 +170,18 @@ def _work(
             for line in news.lines():
                 say(line)
             if own and children[0].ended:
-                raise ServiceError(f"Prefect's server has ended ({children[0].last_words()}); see {home / 'server.log'}")
+                raise ServiceError(f"Prefect's server has ended ({children[0].last_words()}); see {children[0].log}")
             for pool, worker in workers.items():
                 if not worker.ended:
                     continue
                 restarts = [moment for moment in restarts if moment > time.monotonic() - _WITHIN] + [time.monotonic()]
                 if len(restarts) > _RESTARTS:
-                    raise ServiceError(f"the worker of {pool} does not stay up ({worker.last_words()}); see {worker.name}.log")
+                    raise ServiceError(f"the worker of {pool} does not stay up ({worker.last_words()}); see {worker.log}")
                 say(f"The worker of {pool} has ended; it is started again.")
                 _clean_up(plan, say)
-                for line in deployments.skip_missed(plan.names, datetime.now(UTC)):
-                    say(line)
+                with suppress(httpx.HTTPError):  # a server that does not answer now may do so when the worker asks
+                    for line in deployments.skip_missed(plan.names, datetime.now(UTC)):
+                        say(line)
                 children.remove(worker)
                 workers[pool] = _start_worker(pool, plan, environment, home)
                 children.append(workers[pool])
@@ -179,7 +189,7 @@ def _work(
 
 def _start_worker(pool: str, plan: Plan, environment: dict[str, str], home: Path) -> Child:
     words = ["prefect", "worker", "start", "--type", "process", "--pool", pool, "--name", f"gd serve on {socket.gethostname()}"]
-    return Child(f"worker-{pool}", words, environment, plan.folder, home / "worker.log")
+    return Child(f"worker-{pool}", words, environment, plan.folder, home / f"worker-{pool}.log")
 
 
 def _deploy(plan: Plan, environment: dict[str, str]) -> None:
@@ -200,27 +210,27 @@ def _deploy(plan: Plan, environment: dict[str, str]) -> None:
         raise ServiceError(f"{plan.file}: could not be deployed: {said}")
 
 
-def _clean_up(plan: Plan, say: Callable[[str], None]) -> None:
+def _clean_up(plan: Plan, say: Callable[[str], None], *reason: str) -> None:
     from flows.delivery import clean_up  # noqa: PLC0415
 
     for reports in plan.reports:
-        for item in clean_up(plan.folder / reports):
+        for item in clean_up(plan.folder / reports, *reason):
             names = ", ".join(folder.parent.name for folder in item.folders) or "no data set"
-            say(f"{item.presence.name}: a run was killed in the middle of {names}; its owners are told.")
+            say(f"{item.presence.name}: a run was killed in the middle of {names}; it is reported as failed.")
 
 
-def _end(plan: Plan, url: str | None, children: list[Child], home: Path) -> None:
+def _end(plan: Plan, url: str | None, children: list[Child], home: Path, say: Callable[[str], None]) -> None:
     """The workers first, then what they left, and the server last: it is still to hear what became of the runs."""
     server = next((child for child in children if child.name == "server"), None)
     for child in children:
         if child is not server:
             child.end()
-    _end_orphans({child._process.pid for child in children if child is server})
+    _end_orphans({server.pid} if server else set())
     if url is not None and not (server and server.ended):
         from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: PLC0415
 
         with temporary_settings({PREFECT_API_URL: url}), suppress(Exception):  # nothing here is worth a stop that fails
-            _clean_up(plan, lambda _: None)
+            _clean_up(plan, say, "The run was killed: the service was stopped in the middle of it.")
     if server is not None:
         server.end()
     (home / ADDRESS).unlink(missing_ok=True)
@@ -256,7 +266,7 @@ def _stopping() -> Iterator[None]:
     def stop(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, stop) for number in _STOPS}
     try:
         yield
     finally:
@@ -265,13 +275,22 @@ def _stopping() -> Iterator[None]:
 
 
 def _end_orphans(ours: set[int]) -> None:
-    """Processes that became ours when a worker ended before them."""
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError, ValueError, ChildProcessError):
-            process, parent = int(path.parent.name), int(path.read_text().rpartition(")")[2].split()[1])
-            if parent == os.getpid() and process not in ours:
+    """Processes that became ours when a worker ended before them, and theirs."""
+    for _ in range(100):
+        orphans = [process for process in _children() if process not in ours]
+        if not orphans:
+            return
+        for process in orphans:
+            with suppress(ProcessLookupError, ChildProcessError):
                 os.kill(process, signal.SIGKILL)
                 os.waitpid(process, 0)
+
+
+def _children() -> Iterator[int]:
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError, ValueError):
+            if int(path.read_text().rpartition(")")[2].split()[1]) == os.getpid():
+                yield int(path.parent.name)
 
 
 def _is_free(port: int) -> bool:

@@ -27,6 +27,7 @@ class Slot:
     zone: str = "UTC"  # of the schedule
     scheduled: bool = False
     missed: datetime | None = None  # the slot after this one, where that is due already
+    deployment_id: str = ""
 
     def title(self, names: Iterable[str]) -> str:
         """What a mail's subject calls it: the deployment, else the data sets."""
@@ -41,7 +42,7 @@ def current(now: datetime) -> Slot:
     context = FlowRunContext.get()
     flow_run = context.flow_run if context else None
     if flow_run is None:
-        return Slot("", "", f"call/{now.isoformat()}", now)
+        return Slot("", "", f"call-{now:%Y-%m-%dT%H-%M-%S-%f}", now)
     if flow_run.deployment_id is None:
         return Slot(str(flow_run.id), "", str(flow_run.id), now)
     with get_client(sync_client=True) as client:
@@ -51,12 +52,14 @@ def current(now: datetime) -> Slot:
 def of(flow_run: FlowRun, deployment: DeploymentResponse, now: datetime) -> Slot:
     """The slot of a flow run of a deployment."""
     scheduled = bool(flow_run.auto_scheduled and flow_run.expected_start_time)
-    zones = [zone for item in deployment.schedules if (zone := getattr(item.schedule, "timezone", None))]
+    zones = [zone for item in deployment.schedules if item.active and (zone := getattr(item.schedule, "timezone", None))]
     moment = flow_run.expected_start_time if scheduled and flow_run.expected_start_time else now
+    again = f"/{flow_run.run_count}" if flow_run.run_count > 1 else ""  # a person lets it run once more: that is another report
     return Slot(
         flow_run=str(flow_run.id),
         deployment=deployment.name,
-        key=f"{deployment.name}/{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if scheduled else str(flow_run.id),
+        key=(f"{deployment.id}/{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if scheduled else str(flow_run.id)) + again,
+        deployment_id=str(deployment.id),
         moment=moment,
         zone=zones[0] if zones else "UTC",
         scheduled=scheduled,

@@ -10,7 +10,7 @@ import math
 import re
 import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -29,8 +29,9 @@ from prefect.tasks import exponential_backoff
 
 import gd
 from flows.delivery import clean_up, delivery
+from flows.deployments import revive_newest
 from flows.environment import commit, packages
-from flows.mailing import post
+from flows.mailing import post, post_later
 from flows.notification import owners_hear
 from flows.progress import Following
 from flows.recovery import Presence, present
@@ -183,10 +184,11 @@ def training_report(
     now = datetime.now(UTC)
     slot = current(now)
     if (reason := too_late(slot, skip_after, now)) is not None:
+        revive_newest(slot, now)
         return Completed(name="Skipped", message=reason)
     presence = Presence(
         flow_run=slot.flow_run or slot.key, name=slot.title(dataset_name(Path(source.path)) for source in sources),
-        key=slot.key, moment=slot.moment, zone=slot.zone, mailing=mail,
+        key=slot.key, moment=slot.moment, zone=slot.zone, deployment=slot.deployment_id, mailing=mail,
     )  # fmt: skip
     with _seen(Path(reports), presence):
         batch = _train(sources, training, Path(reports), presence)
@@ -219,23 +221,23 @@ def train_here(name: str, target: str, reports: Path) -> Path:
 @contextmanager
 def _seen(reports: Path, presence: Presence) -> Iterator[None]:
     """While in it, a sudden end of this process is noticed by the next start; what an earlier one left is cleaned up first."""
-    alive = present(reports, presence)
-    try:
-        clean_up(reports)
-        alive.__enter__()
-    except OSError:  # no report can be written there at all, which each data set will say
+    clean_up(reports)
+    with ExitStack() as stack:
+        with suppress(OSError):  # no report can be written there at all, which each data set will say
+            stack.enter_context(present(reports, presence))
         yield
-        return
-    try:
-        yield
-    finally:
-        alive.__exit__(None, None, None)
 
 
 def _train(sources: Sequence[Source], training: Training, reports: Path, presence: Presence) -> Batch:
     """Every data set, one after the other."""
     ended: list[Ended] = []
-    taken = {"index.html", "readme.md"}  # what else stands in the folder of all reports
+    taken = {
+        "index.html",
+        "readme.md",
+        "outbox.db",
+        "outbox.db-wal",
+        "outbox.db-shm",
+    }  # what else stands in the folder of all reports
     for source in sources:
         try:
             paths: Sequence[Path] = expand(source.path)
@@ -255,15 +257,17 @@ def _train(sources: Sequence[Source], training: Training, reports: Path, presenc
 
 def _mail(batch: Batch, presence: Presence, reports: Path, *, send: bool) -> str:
     """Owe the report to its readers and send it; nothing that goes wrong here is a failure of the training."""
-    logger = get_run_logger()
+    logger, folders = get_run_logger(), [Path(item.folder) for item in batch.ended if item.folder]
     try:
-        line = post(presence, [Path(item.folder) for item in batch.ended if item.folder], reports, datetime.now(UTC), send=send)
-        if "queued" in line:
+        queued, line = post(presence, folders, reports, datetime.now(UTC), send=send)
+        if queued:
             state = delivery(str(reports), _SENDING, return_state=True)
             line = f"{line} {state.message}"
     except Exception as error:  # noqa: BLE001
-        line = f"The mail could not be made ready: {str(error).splitlines()[0] if str(error) else type(error).__name__}"
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        line = f"The mail could not be made ready: {reason}. The next delivery tries again."
         logger.error(line)
+        post_later(presence, folders, reports)
         return line
     if line:
         logger.info(line)

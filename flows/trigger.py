@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
 from prefect.client.schemas.objects import FlowRun
-from prefect.exceptions import PrefectHTTPStatusError
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 
 from flows.deployments import find, merged
 
@@ -20,6 +22,7 @@ __all__ = ["REPORTS", "Followed", "Reported", "TriggerError", "follow", "start"]
 REPORTS = "reports"
 """The artifact in which a flow run says what each data set came to, and where its report is."""
 
+_SILENT = "the server does not answer. Is `gd serve` running, or PREFECT_API_URL right?"
 _EVERY = 1.0  # seconds between two looks
 _UNTAKEN = 30.0  # seconds after which a person would like to know that nobody takes the run
 
@@ -65,35 +68,53 @@ def start(name: str, changes: Mapping[str, Any]) -> FlowRun:
                 known = ", ".join(sorted(item.name for item in client.read_deployments())) or "none"
                 problem = "names no deployment" if not found else "names several: write flow/name"
                 raise TriggerError(f"{name!r} {problem}; the server knows {known}")
+            _check_names((found[0].parameter_openapi_schema or {}).get("properties", {}), changes)
             parameters = merged(found[0].parameters, changes)
             return client.create_flow_run_from_deployment(found[0].id, parameters=parameters)
     except PrefectHTTPStatusError as error:
         raise TriggerError(f"{name}: the run was refused: {_detail(error)}") from None
-    except (OSError, RuntimeError) as error:
+    except (httpx.HTTPError, RuntimeError) as error:
         if isinstance(error, TriggerError):
             raise
-        raise TriggerError(
-            f"the server does not answer ({str(error).splitlines()[0] or type(error).__name__}): is it up?"
-        ) from None
+        raise TriggerError(_SILENT) from None
+
+
+def _check_names(parameters: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
+    """A name that the flow does not know would end the run before it can say anything."""
+    for name in changes:
+        first = name.partition(".")[0]
+        if first not in parameters:
+            near = difflib.get_close_matches(first, parameters, n=1, cutoff=0.5)
+            remedy = f"the nearest is {near[0]}" if near else f"there are {', '.join(parameters)}"
+            raise TriggerError(f"--parameter {name}: the flow has no parameter {first!r}; {remedy}")
 
 
 def follow(flow_run: FlowRun, say: Callable[[str], None]) -> Followed:
-    """Wait for the run's end, and say on the way what happens to it."""
+    """Wait for the run's end, and say on the way what happens to it.
+
+    Raises:
+        TriggerError: if the server does not answer any more, or does not know the run any more.
+    """
     shown, began, hinted = "", time.monotonic(), False
-    with get_client(sync_client=True) as client:
-        while True:
-            run = client.read_flow_run(flow_run.id)
-            state = run.state
-            if state is not None and state.name != shown:
-                shown = state.name or ""
-                say(f"{run.name}: {shown.lower()}")
-            if state is not None and state.is_final():
-                message = state.message or f"The run ended as {shown.lower()}."
-                return Followed(state.is_completed(), message, _reports(client, run))
-            if run.start_time is None and not hinted and time.monotonic() - began > _UNTAKEN:
-                hinted = True
-                say("No worker has taken the run yet: is `gd serve`, or a worker of its work pool, running?")
-            time.sleep(_EVERY)
+    try:
+        with get_client(sync_client=True) as client:
+            while True:
+                run = client.read_flow_run(flow_run.id)
+                state = run.state
+                if state is not None and state.name != shown:
+                    shown = state.name or ""
+                    say(f"{run.name}: {shown.lower()}")
+                if state is not None and state.is_final():
+                    message = state.message or f"The run ended as {shown.lower()}."
+                    return Followed(state.is_completed(), message, _reports(client, run))
+                if run.start_time is None and not hinted and time.monotonic() - began > _UNTAKEN:
+                    hinted = True
+                    say("No worker has taken the run yet: is `gd serve`, or a worker of its work pool, running?")
+                time.sleep(_EVERY)
+    except ObjectNotFound:
+        raise TriggerError(f"{flow_run.name}: the server does not know the run any more") from None
+    except (httpx.HTTPError, RuntimeError):
+        raise TriggerError(f"{flow_run.name} is no longer followed: {_SILENT}") from None
 
 
 def _reports(client: SyncPrefectClient, run: FlowRun) -> tuple[Reported, ...]:
@@ -108,6 +129,6 @@ def _reports(client: SyncPrefectClient, run: FlowRun) -> tuple[Reported, ...]:
 
 def _detail(error: PrefectHTTPStatusError) -> str:
     try:
-        return str(error.response.json()["detail"])[:300]
+        return str(error.response.json()["detail"]).removeprefix("Error creating flow run: ")[:300]
     except (ValueError, KeyError):
         return f"status {error.response.status_code}"

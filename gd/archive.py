@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from gd.figures import draw
-from gd.record import EpochLog, Record, Run
+from gd.record import EpochLog, Record
 from gd.report import Report, render, render_index
 
 __all__ = [
@@ -71,7 +71,9 @@ def keep_ready(draft: Draft, owner: str, record: Record) -> None:
         owner: who makes it; `recover` is asked by this name.
         record: the run as failed by being killed.
     """
-    (draft.path / _IF_KILLED).write_text(f"{owner}\n{record.to_json()}", encoding="utf-8")
+    note = draft.path / _IF_KILLED
+    note.write_text(f"{owner}\n{record.to_json()}", encoding="utf-8")
+    _flush(note)
 
 
 def recover(reports: Path, owner: str, now: datetime) -> list[Path]:
@@ -86,16 +88,22 @@ def recover(reports: Path, owner: str, now: datetime) -> list[Path]:
         The folders of these runs.
     """
     folders = []
-    for left in sorted(reports.glob(f"*/.*/{_IF_KILLED}")):
-        whose, _, text = left.read_text(encoding="utf-8").partition("\n")
+    for note in sorted(reports.glob(f"*/.*/{_IF_KILLED}")):
+        whose, _, text = note.read_text(encoding="utf-8", errors="replace").partition("\n")
         if whose != owner:
             continue
-        record = Record.model_validate_json(text)
-        run: Run = record.run.model_copy(update={"finished": now})
-        path = left.parent
-        shutil.rmtree(path)
-        draft = begin(reports, path.parent.name, run.id)
-        write_record(draft.path, record.model_copy(update={"run": run}), None)
+        draft = Draft(note.parent, note.parent.with_name(note.parent.name.removeprefix(".")))
+        try:
+            record = Record.model_validate_json(text)
+        except ValueError:  # cut off, or of another version: nothing can be said of this run
+            shutil.rmtree(draft.path)
+            continue
+        for half in draft.path.iterdir():
+            if half.is_dir():
+                shutil.rmtree(half)
+            elif half != note:
+                half.unlink()
+        write_record(draft.path, record.model_copy(update={"run": record.run.model_copy(update={"finished": now})}), None)
         write_report(draft.path)
         folders.append(finish(draft))
     return folders
@@ -159,11 +167,11 @@ def read_record(folder: Path) -> Record:
 def finish(draft: Draft) -> Path:
     """Make a draft a run: everything is on the disk, then one rename shows it."""
     shutil.rmtree(draft.work, ignore_errors=True)
-    (draft.path / _IF_KILLED).unlink(missing_ok=True)
     for path in sorted(draft.path.rglob("*")):
         if path.is_file():
             _flush(path)
     draft.path.rename(draft.final)
+    (draft.final / _IF_KILLED).unlink(missing_ok=True)  # not before: a draft without it is found by nobody
     _flush(draft.final.parent)
     return draft.final
 

@@ -96,6 +96,7 @@ def test_what_is_no_run_cannot_be_drawn(tmp_path: Path, capsys: pytest.CaptureFi
         (["run", "--preset", "notebook", "--mail-to", "a@c.example"], "GD_SMTP_HOST is set but GD_MAIL_FROM is not"),
         (["mail-test", "--to", "a@b.example"], "GD_SMTP_HOST is set but GD_MAIL_FROM is not"),
         (["outbox", "resend"], "name at least one number"),
+        (["outbox", "resend", "99999999999999999999"], "99999999999999999999"),
         (["outbox", "list", "--state", "lost"], "lost"),
         (["serve", "--file", "elsewhere.yaml"], "elsewhere.yaml: no such file."),
         (["trigger", "nightly", "--parameter", "epochs"], "--parameter: 'epochs' is not NAME=VALUE."),
@@ -125,7 +126,9 @@ def test_the_outbox_is_listed_and_changed(tmp_path: Path, capsys: pytest.Capture
     from gd.outbox import Outbox  # noqa: PLC0415
 
     here = ["--reports", str(tmp_path)]
-    assert (0, "Nothing was ever owed.\n", "") == words(["outbox", "list", *here], capsys)
+    nothing = f"gd: {tmp_path / 'outbox.db'}: no outbox here; nothing was ever owed. Name another folder with --reports\n"
+    assert (1, "", nothing) == words(["outbox", "list", *here], capsys)
+    assert [] == [*tmp_path.iterdir()]
     with Outbox.open(f"sqlite:///{tmp_path / 'outbox.db'}") as outbox:
         heads = {who: f"To: {who}\r\nMessage-ID: <{who}>\r\n".encode() for who in ("a@a.example", "b@b.example")}
         letter = Letter("k", "[ok] \x1b[31mnightly", b"Subject: x\r\n\r\n", None)
@@ -139,7 +142,7 @@ def test_the_outbox_is_listed_and_changed(tmp_path: Path, capsys: pytest.Capture
     assert (0, "1: cancelled (a@a.example)\n", "") == words(["outbox", "cancel", "1", *here], capsys)
     code, out, err = words(["outbox", "cancel", "1", "2", "9", *here], capsys)
     assert (1, "2: cancelled (b@b.example)\n") == (code, out)
-    assert 2 == err.count("no such message, or in a state for which this is not meant")
+    assert "1: is cancelled already.\n9: no such message.\n" == err
     assert (0, "1: owed again; the next delivery sends it (a@a.example)\n", "") == words(
         ["outbox", "resend", "1", *here], capsys
     )

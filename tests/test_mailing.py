@@ -94,9 +94,9 @@ def test_one_slot_is_mailed_once(tmp_path: Path, smtp: SmtpServer) -> None:
     _, batch = run(tmp_path, Mailing())
     folders = [Path(str(batch.ended[0].folder))]
     presence = Presence(flow_run="1", name="nightly", key="nightly/2026-11-23T02:00:00Z", moment=NOW, mailing=READERS)
-    assert "2 messages queued." == post(presence, folders, tmp_path, NOW)
+    assert (2, "2 messages queued.") == post(presence, folders, tmp_path, NOW)
     again = presence.model_copy(update={"flow_run": "2"})
-    assert "This slot's report was queued before: nothing is sent twice." == post(again, folders, tmp_path, NOW)
+    assert (0, "This report was queued before: nothing is sent twice.") == post(again, folders, tmp_path, NOW)
     with open_outbox(tmp_path) as outbox:
         assert 2 == len(outbox.rows())
 
@@ -110,12 +110,23 @@ def test_readers_outside_of_the_domains_get_nothing(tmp_path: Path, smtp: SmtpSe
     assert [["a@a.example"]] == [item.recipients for item in smtp.messages()]
 
 
-def test_a_mail_setting_that_is_wrong_fails_no_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The report is there, and the line names the variable."""
-    monkeypatch.setenv("GD_SMTP_HOST", "localhost")
-    state, batch = run(tmp_path, READERS)
-    assert state.is_completed()
-    assert batch.mail.startswith("The mail could not be made ready: GD_SMTP_HOST is set but GD_MAIL_FROM is not")
+@pytest.mark.parametrize("wrong", [("GD_MAIL_FROM", ""), ("GD_OUTBOX", "postgresql://u:pass%20word@127.0.0.1:9/x")])
+def test_what_cannot_be_queued_is_queued_later(
+    wrong: tuple[str, str], tmp_path: Path, smtp: SmtpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A setting that is wrong, a database that is down: the training succeeds, and the next delivery that can sends it."""
+    with monkeypatch.context() as broken:
+        broken.setenv(*wrong)
+        state, batch = run(tmp_path / "reports", READERS)
+        assert state.is_completed()
+        assert batch.mail.startswith("The mail could not be made ready: ")
+        assert batch.mail.endswith(". The next delivery tries again.")
+        assert "pass" not in batch.mail
+        assert delivery(str(tmp_path / "reports"), return_state=True).is_failed()
+    state = delivery(str(tmp_path / "reports"), return_state=True)
+    assert "2 messages queued. 2 sent." == state.message
+    assert {"a@a.example", "b@b.example"} == {item.recipients[0] for item in smtp.messages()}
+    assert "nothing sent; nothing is due." == delivery(str(tmp_path / "reports"), return_state=True).message
 
 
 def test_a_delivery_that_cannot_work_fails_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -89,8 +89,12 @@ def test_a_run_by_hand_is_never_late() -> None:
 
 def test_a_slot_has_one_key_whichever_run_fills_it() -> None:
     """So that its report is owed once, in the zone of its schedule."""
-    first, second = (of(flow_run(NIGHT), deployment(CRON), NIGHT) for _ in range(2))
-    assert "nightly/2026-11-23T01:00:00Z" == first.key == second.key
+    nightly = deployment(CRON)
+    first, second = (of(flow_run(NIGHT), nightly, NIGHT) for _ in range(2))
+    assert f"{nightly.id}/2026-11-23T01:00:00Z" == first.key
+    assert first.key != of(flow_run(NIGHT), deployment(CRON), NIGHT).key  # another project's, of the same name
+    assert f"{first.key}/2" == of(flow_run(NIGHT).model_copy(update={"run_count": 2}), nightly, NIGHT).key  # by Prefect's Retry
+    assert first.key == second.key
     assert ("Europe/Berlin", NIGHT, True) == (first.zone, first.moment, first.scheduled)
 
 

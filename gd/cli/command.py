@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -54,6 +55,9 @@ def _stop(number: int, _frame: FrameType | None) -> None:
 
 def main(words: list[str] | None = None) -> None:
     """Run the command and exit: 0 all done, 1 something failed, 2 the words were off, 128 + n stopped by signal n."""
+    for stream in (sys.stdout, sys.stderr):  # cron's is ASCII
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     before = signal.signal(signal.SIGTERM, _stop)
     try:
         code = app(words, exit_on_error=False, print_error=False, result_action="return_value")

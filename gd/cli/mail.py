@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
+from cyclopts.validators import Number
 
 from gd.cli.command import UnreachableError, UsageError, app, run_quietly
 
@@ -23,7 +24,7 @@ __all__ = ["cancel", "list_rows", "mail_test", "outbox", "resend"]
 outbox = App(name="outbox", help="What is owed, to whom, and what became of it.")
 app.command(outbox)
 
-Id = Annotated[int, Parameter(name="ID")]
+Id = Annotated[int, Parameter(name="ID", validator=Number(gte=1, lt=2**31))]
 
 
 @outbox.default
@@ -59,8 +60,9 @@ def resend(*ids: Id, reports: Path = Path("reports")) -> int:
         reports: Folder of the reports, which the outbox is in unless GD_OUTBOX names a database.
     """
     with _opened(reports) as opened:
+        known = {row.id: row.state for row in opened.rows(limit=2**31)}
         changed = opened.resend(ids, datetime.now(UTC))
-    return _told("owed again; the next delivery sends it", ids, changed)
+    return _told("owed again; the next delivery sends it", ids, changed, known)
 
 
 @outbox.command
@@ -72,8 +74,9 @@ def cancel(*ids: Id, reports: Path = Path("reports")) -> int:
         reports: Folder of the reports, which the outbox is in unless GD_OUTBOX names a database.
     """
     with _opened(reports) as opened:
+        known = {row.id: row.state for row in opened.rows(limit=2**31)}
         changed = opened.cancel(ids, datetime.now(UTC))
-    return _told("cancelled", ids, changed)
+    return _told("cancelled", ids, changed, known)
 
 
 @app.command(name="mail-test")
@@ -119,9 +122,11 @@ def _sample(folder: Path, now: datetime) -> Digest:
 
 @contextmanager
 def _opened(reports: Path) -> Iterator[Outbox]:
-    from flows.mailing import outbox_url  # noqa: PLC0415
+    from flows.mailing import missing_outbox, outbox_url  # noqa: PLC0415
     from gd.outbox import Outbox, OutboxError  # noqa: PLC0415
 
+    if (place := missing_outbox(reports)) is not None:
+        raise UnreachableError(f"{place}: no outbox here; nothing was ever owed. Name another folder with --reports")
     try:
         with Outbox.open(outbox_url(reports)) as opened:
             yield opened
@@ -133,10 +138,11 @@ def _line(row: Row) -> str:
     from gd.notation import visible  # noqa: PLC0415
 
     said = f"  ({visible(row.last_reason, 120)})" if row.last_reason and row.state != "sent" else ""
+    said += f"  next try {row.due:%H:%M}Z" if row.state == "deferred" else ""
     return f"{row.id:>6}  {row.created:%Y-%m-%d %H:%M}Z  {row.state:<9} {row.recipient}  {visible(row.subject, 100)}{said}"
 
 
-def _told(what: str, ids: Sequence[int], changed: Sequence[Row]) -> int:
+def _told(what: str, ids: Sequence[int], changed: Sequence[Row], known: Mapping[int, str]) -> int:
     """A line for each number: changed, or why not; 1 when one was not."""
     if not ids:
         raise UsageError("name at least one number, as `gd outbox list` shows them.")
@@ -144,5 +150,6 @@ def _told(what: str, ids: Sequence[int], changed: Sequence[Row]) -> int:
         print(f"{row.id}: {what} ({row.recipient})")
     missing = sorted(set(ids) - {row.id for row in changed})
     for number in missing:
-        print(f"{number}: no such message, or in a state for which this is not meant; see gd outbox list.", file=sys.stderr)
+        state = known.get(number)
+        print(f"{number}: is {state} already." if state else f"{number}: no such message.", file=sys.stderr)
     return 1 if missing else 0

@@ -106,13 +106,14 @@ def doctor(*, reports: Path = Path("reports"), home: Path = HOME) -> int:
         home: Folder in which `gd serve` says where its server is, for when PREFECT_API_URL does not.
     """
     run_quietly()
+    served = True
     try:
         find_server(home)
     except UnreachableError:
-        os.environ.pop("PREFECT_API_URL", None)  # the first finding says so
+        served = False
     from flows.health import examine  # noqa: PLC0415
 
-    findings = list(examine(reports))
+    findings = list(examine(reports, served=served))
     for finding in findings:
         print(f"{'✓' if finding.well else '✕'} {finding.part}: {finding.sentence}")
     return 0 if all(finding.well for finding in findings) else 1
@@ -124,7 +125,7 @@ def find_server(home: Path) -> None:
     Raises:
         UnreachableError: if neither does.
     """
-    if "PREFECT_API_URL" not in os.environ and (home / "address").exists():
+    if not os.environ.get("PREFECT_API_URL") and (home / "address").exists():
         os.environ["PREFECT_API_URL"] = (home / "address").read_text(encoding="utf-8").strip()
     if not server_is_named():
         raise UnreachableError("no server is known: start `gd serve` in this folder, or set PREFECT_API_URL")
