@@ -25,7 +25,7 @@ from gd.outbox import Delivered, OutboxError, deliver
 
 __all__ = ["clean_up", "delivery", "drain"]
 
-_KILLED = "The run was killed: its process or its machine went down in the middle of it."
+_KILLED = "The run was killed: its process or its machine went down."
 _KEPT = timedelta(days=30)  # for so long a message that was settled can be sent again
 
 

@@ -154,9 +154,10 @@ def post(presence: Presence, folders: Sequence[Path], reports: Path, now: dateti
     letter = mail.compose(digest(presence, folders), sender=sender(server), reply_to=mailing.reply_to, now=now)
     headings = mail.headings(letter, to, cc, sender(server))
     if server is None or not send:
-        first = _keep(letter, headings, folders[0])
+        first, *others = _keep(letter, headings, folders[0])
+        more = f" and {len(others)} more beside it" if others else ""
         why = "Nothing was sent, as asked" if not send else "No mail server is configured (GD_SMTP_HOST)"
-        return Posted(0, f"{why}: the message lies in {first}.{refusal}")
+        return Posted(0, f"{why}: the message lies in {first}{more}.{refusal}")
     with open_outbox(reports) as outbox:
         added = outbox.add(letter, headings, sender_owners=_inside(mailing.owners), kind="report", now=now)
     count = f"{added} message{'' if added == 1 else 's'} queued"
@@ -230,12 +231,12 @@ def _inside(addresses: Sequence[str]) -> list[str]:
     return [one for one in addresses if one not in outside]
 
 
-def _keep(letter: Letter, headings: Mapping[str, bytes], folder: Path) -> Path:
-    """Write each recipient's message into a run's folder; returns the first."""
+def _keep(letter: Letter, headings: Mapping[str, bytes], folder: Path) -> list[Path]:
+    """Write each recipient's message into a run's folder; returns the files."""
     files = []
     for position, heading in enumerate(headings.values(), 1):
         file = folder / ("mail.eml" if len(headings) == 1 else f"mail-{position}.eml")
         beside = folder / f".{file.name}"
         beside.write_bytes(heading + letter.content)
         files.append(beside.rename(file))
-    return files[0]
+    return files

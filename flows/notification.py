@@ -8,6 +8,8 @@ would have come. All of them go through the outbox, where one run's notice is ow
 from __future__ import annotations
 
 import json
+import os
+import socket
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -154,12 +156,12 @@ def _tell(
     presence, folder = _presence(flow_run, parameters)
     here = Path() if elsewhere is None else Path(folder or elsewhere)
     reports = here / str(parameters.get("reports") or "reports")
-    first, *others = (message or "No reason was given.").split(". ", 1)
-    lines = [first, *([message] if others else [])]
+    lines = (message or "No reason was given.").split(". ", 1)  # the first sentence stands in the subject
     if kind == "late":
         lines = ["No worker has taken the run yet", "Is `gd serve`, or a worker of its work pool, running?"]
     elif (reports / "index.html").exists():
-        lines.append(f"All reports: {reports / 'index.html'}")
+        place = os.environ.get("GD_REPORTS_URL") or f"{(reports / 'index.html').absolute()} on {socket.gethostname()}"
+        lines.append(f"All reports: {place}")
     if tell(kind, presence, lines, reports, datetime.now(UTC), _ONE_CAUSE if kind == "late" else timedelta(0)):
         drain(reports, _SENDING)
 

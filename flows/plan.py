@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from gd.data import Source
+from gd.data import DataError, Source, expand
 from gd.mail import Mailing, refused
 from gd.notation import visible
 from gd.training import Training
@@ -45,6 +46,8 @@ class Plan:
     names: tuple[str, ...]  # of the deployments that train
     pools: tuple[str, ...]
     reports: tuple[str, ...]  # folders, relative to that of the file
+    readers: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()  # a line for each source that is not there now, and may be when its time comes
 
     @property
     def folder(self) -> Path:
@@ -73,7 +76,7 @@ def read(file: Path, domains: tuple[str, ...]) -> Plan:
     deployments = found.get("deployments") if isinstance(found, Mapping) else None
     if not isinstance(deployments, list) or not deployments:
         raise PlanError(f"{file}: names no deployment. List at least one under `deployments`.")
-    names, pools, reports = [], [], []
+    names, pools, reports, readers, missing = list[str](), list[str](), list[str](), list[str](), list[str]()
     for position, deployment in enumerate(deployments, 1):
         given = deployment.get("name") if isinstance(deployment, Mapping) else None
         place = f"{file}, deployment {visible(str(given or position))}"
@@ -84,10 +87,63 @@ def read(file: Path, domains: tuple[str, ...]) -> Plan:
         if not pool or not isinstance(pool, str):
             raise PlanError(f"{place}: names no work pool. Write `work_pool: {{name: gd}}`.")
         pools.append(pool)
+        _check_schedules(place, deployment)
         if str(deployment["entrypoint"]).endswith(_TRAINING):
             names.append(str(deployment["name"]))
-            reports.append(_checked(place, deployment.get("parameters") or {}, domains).reports)
-    return Plan(file, tuple(names), tuple(dict.fromkeys(pools)), tuple(dict.fromkeys(reports)))
+            parameters = _checked(place, deployment.get("parameters") or {}, domains)
+            reports.append(parameters.reports)
+            readers += [*parameters.mail.to, *parameters.mail.cc]
+            missing += _missing(file, str(deployment["name"]), parameters.sources)
+    once = [tuple(dict.fromkeys(found)) for found in (names, pools, reports, readers)]
+    return Plan(file, once[0], once[1], once[2], once[3], tuple(missing))
+
+
+def _check_schedules(place: str, deployment: Mapping[str, Any]) -> None:
+    """What Prefect would refuse when it deploys, in its own terms, is refused here in ours."""
+    from prefect.client.schemas.schedules import CronSchedule  # noqa: PLC0415
+
+    if "schedule" in deployment:
+        raise PlanError(f"{place}: has `schedule`. Write `schedules` with a list, such as `- cron: '0 2 * * *'`.")
+    for schedule in deployment.get("schedules") or ():
+        if not isinstance(schedule, Mapping):
+            raise PlanError(f"{place}, schedules: {visible(repr(schedule), 80)} is none. Write `- cron: '0 2 * * *'`.")
+        if "cron" not in schedule:
+            continue
+        try:
+            CronSchedule(cron=schedule["cron"], timezone=schedule.get("timezone"))
+        except ValidationError as error:
+            which = str(error.errors(include_url=False)[0]["loc"][0])
+            remedy = {
+                "cron": "minute, hour, day, month and weekday, such as '0 2 * * *'",
+                "timezone": "a name such as Europe/Berlin",
+            }.get(which, "see the example")
+            raise PlanError(f"{place}, {which}: {visible(repr(schedule.get(which)), 80)} is none. Write {remedy}.") from None
+
+
+def _missing(file: Path, name: str, sources: Sequence[Source]) -> list[str]:
+    lines = []
+    for source in sources:
+        try:
+            found = expand(str(file.absolute().parent / source.path))
+        except (DataError, OSError):
+            found = []
+        if not any(path.exists() for path in found):
+            lines.append(f"{name}: {visible(source.path)} is not there now.")
+    return lines
+
+
+def _in_words(kind: str, said: str, name: str, given: Any) -> str:
+    """A fault of pydantic's for whoever writes YAML."""
+    if kind == "extra_forbidden":
+        known = {*Parameters.model_fields, *Training.model_fields, *Mailing.model_fields, *Source.model_fields}
+        near = difflib.get_close_matches(name, known, n=1)
+        return "no such setting" + (f"; the nearest name is {near[0]}" if near else "")
+    if kind in {"tuple_type", "list_type"}:
+        return f"write a list, such as [{visible(str(given), 60)}]"
+    if kind == "missing":
+        return "is missing"
+    said = said.removeprefix("Value error, ").rstrip(".")
+    return said if kind == "value_error" else f"{said}, not {visible(repr(given), 80)}"
 
 
 def _checked(place: str, parameters: Mapping[str, Any], domains: tuple[str, ...]) -> Parameters:
@@ -97,7 +153,7 @@ def _checked(place: str, parameters: Mapping[str, Any], domains: tuple[str, ...]
         fault = error.errors(include_url=False)[0]
         where = ".".join(map(str, fault["loc"]))
         raise PlanError(
-            f"{place}, {where}: {fault['msg'].removeprefix('Value error, ')}, not {visible(repr(fault['input']), 80)}."
+            f"{place}, {where}: {_in_words(fault['type'], fault['msg'], str(fault['loc'][-1]), fault['input'])}."
         ) from None
     if outside := refused([*found.mail.to, *found.mail.cc, *found.mail.owners], domains):
         raise PlanError(f"{place}: {', '.join(outside)} is outside of GD_MAIL_DOMAINS ({', '.join(domains)}).")

@@ -216,7 +216,7 @@ def _clean_up(plan: Plan, say: Callable[[str], None], *reason: str) -> None:
     for reports in plan.reports:
         for item in clean_up(plan.folder / reports, *reason):
             names = ", ".join(folder.parent.name for folder in item.folders) or "no data set"
-            say(f"{item.presence.name}: a run was killed in the middle of {names}; it is reported as failed.")
+            say(f"{item.presence.name}: a run was ended in the middle of {names}; it is reported as failed.")
 
 
 def _end(plan: Plan, url: str | None, children: list[Child], home: Path, say: Callable[[str], None]) -> None:
@@ -230,7 +230,7 @@ def _end(plan: Plan, url: str | None, children: list[Child], home: Path, say: Ca
         from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: PLC0415
 
         with temporary_settings({PREFECT_API_URL: url}), suppress(Exception):  # nothing here is worth a stop that fails
-            _clean_up(plan, say, "The run was killed: the service was stopped in the middle of it.")
+            _clean_up(plan, say, "The run was ended: `gd serve` was stopped in the middle of it.")
     if server is not None:
         server.end()
     (home / ADDRESS).unlink(missing_ok=True)

@@ -199,7 +199,9 @@ def training_report(
     message = f"{len(batch.ended) - len(wrong)} of {len(batch.ended)} data sets trained and reported"
     if wrong:
         message += f"; failed: {', '.join(item.name for item in wrong[:5])}"
-    message += f". {batch.mail}" if batch.mail else ""
+        reasons = " ".join(visible(item.record.error.message, 300) for item in wrong[:3] if item.record.error)
+        message += f". {reasons}"
+    message += f"{'' if message.endswith('.') else '.'} {batch.mail}" if batch.mail else ""
     if wrong or not batch.ended:
         return Failed(message=message, data=batch)
     return Completed(message=message, data=batch)

@@ -79,9 +79,9 @@ def test_a_broken_csv_does_not_stop_the_others(batch: tuple[State[Any], list[End
     state, ended, folder = batch
     assert ["converged", "failed", "converged"] == [item.record.verdict for item in ended]
     assert state.is_failed()
-    assert "2 of 3 data sets trained and reported; failed: second" == state.message
     error = ended[1].record.error
     assert error is not None
+    assert f"2 of 3 data sets trained and reported; failed: second. {error.message}" == state.message
     expected = "second.csv, line 3: 2 cells where the header has 3. Quote cells that hold a comma, or mend the row."
     assert expected == error.message
     for item in ended:

@@ -52,7 +52,10 @@ def test_without_a_mail_server_the_message_is_a_file(tmp_path: Path) -> None:
     state, batch = run(tmp_path, READERS)
     assert state.is_completed()
     folder = Path(str(batch.ended[0].folder))
-    assert f"No mail server is configured (GD_SMTP_HOST): the message lies in {folder / 'mail-1.eml'}." == batch.mail
+    assert (
+        f"No mail server is configured (GD_SMTP_HOST): the message lies in {folder / 'mail-1.eml'} and 1 more beside it."
+        == batch.mail
+    )
     assert batch.mail in state.message
     messages = [message_from_bytes(file.read_bytes(), policy=policy.default) for file in sorted(folder.glob("*.eml"))]
     assert ["a@a.example", "b@b.example"] == [message["To"] for message in messages]

@@ -113,6 +113,33 @@ def test_the_doctor_finds_all_well(service: Service) -> None:
     assert ["✓ server", "✓ worker", "✓ nightly", "✓ mail", "✓ outbox", "✓ report"] == parts, done.stdout
 
 
+def test_what_the_flow_does_not_know_is_refused(service: Service) -> None:
+    """A name that is none of its parameters, with the nearest, before a run is made."""
+    done = service.gd("trigger", "nightly", "--parameter", "report=x")
+    assert (1, "") == (done.returncode, done.stdout)
+    assert "gd: --parameter report: the flow has no parameter 'report'; the nearest is reports\n" == done.stderr
+
+
+def test_a_server_that_does_not_answer_is_told(service: Service) -> None:
+    """`gd trigger` on a dead port: one line."""
+    done = service.gd("trigger", "nightly", PREFECT_API_URL="http://127.0.0.1:9/api", PREFECT_CLIENT_MAX_RETRIES="0")
+    assert (1, "") == (done.returncode, done.stdout)
+    assert "gd: the server does not answer. Is `gd serve` running, or PREFECT_API_URL right?\n" == done.stderr
+
+
+def test_the_doctor_finds_that_nothing_is_there(service: Service, tmp_path: Path) -> None:
+    """No server is known: that is the finding, and none is started to look good."""
+    environment = {
+        name: value for name, value in service.environment.items() if not name.startswith(("GD_SMTP", "PREFECT_API"))
+    }
+    environment |= {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}  # as cron's
+    words = [sys.executable, "-m", "gd", "doctor"]
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (1, "") == (done.returncode, done.stderr)
+    assert "? server: Prefect's server does not answer (none is known)." in done.stdout
+    assert [] == [*tmp_path.iterdir()]
+
+
 def test_the_doctor_finds_what_is_wrong(service: Service) -> None:
     """A password that is refused, and a server that is not there: a line each, exit status 1, and no password in it."""
     wrong = {"GD_SMTP_PASSWORD": "another one", "PREFECT_API_URL": "http://127.0.0.1:9/api", "PREFECT_CLIENT_MAX_RETRIES": "0"}
@@ -133,7 +160,7 @@ def test_a_killed_worker_is_seen(service: Service, smtp: SmtpServer) -> None:
     assert 1 == trigger.returncode
     assert "crashed" in err
     assert "The worker of nightly has ended; it is started again." in service.said()
-    assert "nightly: a run was killed in the middle of penguins; its owners are told." in service.said()
+    assert "nightly: a run was ended in the middle of penguins; it is reported as failed." in service.said()
     record = service.records()[-1]
     assert ("failed", "InterruptedRunError") == (record["verdict"], record["error"]["type"])
     assert [] == service.drafts()

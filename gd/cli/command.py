@@ -78,6 +78,9 @@ def main(words: list[str] | None = None) -> None:
 
 def run_quietly(level: str = "CRITICAL") -> None:
     """Before Prefect is imported: nothing is sent anywhere, and only this much of its log is shown."""
+    authorities = os.environ.get("SSL_CERT_FILE")
+    if authorities and not Path(authorities).is_file():
+        raise UsageError(f"SSL_CERT_FILE: {authorities}: no such file.")
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", level)

@@ -93,7 +93,7 @@ def mail_test(*, to: str) -> int:
     try:
         recipient, server = smtp.address(to), credentials()
     except ValueError as error:
-        raise UsageError(f"{error}.") from None
+        raise UsageError(f"{str(error).rstrip('.')}.") from None
     if mail.refused([recipient], domains()):
         raise UsageError(f"--to: {recipient} is outside of GD_MAIL_DOMAINS ({', '.join(domains())}).")
     if server is None:

@@ -151,7 +151,8 @@ def _mailing(mail_to: str | None, *, dry_run: bool) -> Mailing:
     try:
         mailing = Mailing(to=tuple(one.strip(" ") for one in mail_to.split(",")))
     except ValidationError as error:
-        raise UsageError(f"--mail-to: {error.errors()[0]['msg'].removeprefix('Value error, ')}.") from None
+        fault = error.errors()[0]["msg"].removeprefix("Value error, ").rstrip(".")
+        raise UsageError(f"--mail-to: {fault}.") from None
     if outside := refused(mailing.to, domains()):
         raise UsageError(f"--mail-to: {', '.join(outside)} is outside of GD_MAIL_DOMAINS ({', '.join(domains())}).")
     if not dry_run and "GD_SMTP_BLOCK" not in os.environ:  # a block is asked of the server, which is not there yet

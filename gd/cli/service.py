@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +15,7 @@ from cyclopts import Parameter
 from gd.cli.command import UnreachableError, UsageError, app, run_quietly, server_is_named, tell
 
 if TYPE_CHECKING:
+    from flows.plan import Plan
     from flows.service import Started
 
 __all__ = ["HOME", "doctor", "find_server", "serve", "trigger"]
@@ -54,7 +56,7 @@ def serve(
         raise UsageError(str(error)) from None
     url = _named_url() if server_is_named() else None
     try:
-        serve_plan(found, home, port, timedelta(seconds=grace), url, _say, lambda started: _tell_started(started, home))
+        serve_plan(found, home, port, timedelta(seconds=grace), url, _say, lambda started: _tell_started(started, home, found))
     except ServiceError as error:
         raise UnreachableError(str(error)) from None
     except Exception as error:  # noqa: BLE001  (whatever it is, it has ended and a line must say so)
@@ -141,14 +143,34 @@ def _say(line: str) -> None:
     print(f"{datetime.now().astimezone():%H:%M:%S} {line}", flush=True)
 
 
-def _tell_started(started: Started, home: Path) -> None:
+def _tell_started(started: Started, home: Path, plan: Plan) -> None:
     print(f"Prefect's page: {started.page}", flush=True)
     if started.own:
         print(f"Its database:   {home / 'prefect.db'}")
     print("The next runs:" if started.runs else "No run is scheduled.")
     for moment, name in started.runs:
         print(f"  {moment:%a %d %b %Y, %H:%M:%S} {getattr(moment.tzinfo, 'key', None) or moment.tzname()}  {name}")
+    for line in plan.missing:
+        print(line)
+    if plan.readers:
+        print(_mail_server(plan.readers))
     print("Ctrl-C ends all of it.", flush=True)
+
+
+def _mail_server(readers: Sequence[str]) -> str:
+    """Whether mail will go out, said before the night."""
+    from flows.mailing import credentials  # noqa: PLC0415
+    from gd.smtp import SmtpError, check  # noqa: PLC0415
+
+    try:
+        server = credentials()
+        if server is None:
+            shown = ", ".join(readers[:3]) + (" and others" if len(readers) > 3 else "")
+            return f"No mail server is configured (GD_SMTP_HOST): reports for {shown} will be written down, not sent."
+        check(server)
+    except (SmtpError, ValueError) as error:
+        return f"Mail does not go out now: {error}."
+    return f"Mail goes out through {server.host}:{server.port}."
 
 
 def _change(text: str) -> tuple[str, Any]:
