@@ -76,16 +76,17 @@ def write_csv(path: Path, X: Array, y: Array, names: tuple[str, ...] | None = No
 
 def run_tasks(source: Source, training: Training, reports: Path, name: str = "made", finish: bool = True) -> Path:
     """One data set through the flow's own tasks, without a server; the run's folder, or its draft's."""
-    from flows import training_report as flow  # noqa: PLC0415  (a second of imports that few tests need)
+    from flows import tasks  # noqa: PLC0415  (a second of imports that few tests need)
+    from flows.training_report import _run  # noqa: PLC0415
 
-    run = flow._run(source, training)
+    run = _run(source, training)
     draft: Draft = begin(reports, name, run.id)
-    read_csv(Path(source.path), source.target, source.features, name).save(draft.work)
-    rate = flow.prepare.fn(name, draft, training)
-    checks = [flow.train_with.fn(name, backend, draft, training, rate) for backend in training.backends]
-    flow.compare_traces.fn(name, draft, run, training, rate, checks)
-    flow.render.fn(name, draft)
-    return Path(flow.keep.fn(name, draft)) if finish else draft.path
+    tasks.read.fn(name, source.path, source, draft)
+    rate = tasks.prepare.fn(name, draft, training)
+    checks = [tasks.train_with.fn(name, backend, draft, training, rate) for backend in training.backends]
+    tasks.compare_traces.fn(name, draft, run, training, rate, checks)
+    tasks.render.fn(name, draft)
+    return Path(tasks.keep.fn(name, draft)) if finish else draft.path
 
 
 @pytest.fixture(scope="session")

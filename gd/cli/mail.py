@@ -59,6 +59,7 @@ def resend(*ids: Id, reports: Path = Path("reports")) -> int:
         ids: Numbers as `gd outbox list` shows them.
         reports: Folder of the reports, which the outbox is in unless GD_OUTBOX names a database.
     """
+    _check_named(ids)
     with _opened(reports) as opened:
         known = {row.id: row.state for row in opened.rows(limit=2**31)}
         changed = opened.resend(ids, datetime.now(UTC))
@@ -73,6 +74,7 @@ def cancel(*ids: Id, reports: Path = Path("reports")) -> int:
         ids: Numbers as `gd outbox list` shows them.
         reports: Folder of the reports, which the outbox is in unless GD_OUTBOX names a database.
     """
+    _check_named(ids)
     with _opened(reports) as opened:
         known = {row.id: row.state for row in opened.rows(limit=2**31)}
         changed = opened.cancel(ids, datetime.now(UTC))
@@ -142,10 +144,13 @@ def _line(row: Row) -> str:
     return f"{row.id:>6}  {row.created:%Y-%m-%d %H:%M}Z  {row.state:<9} {row.recipient}  {visible(row.subject, 100)}{said}"
 
 
-def _told(what: str, ids: Sequence[int], changed: Sequence[Row], known: Mapping[int, str]) -> int:
-    """A line for each number: changed, or why not; 1 when one was not."""
+def _check_named(ids: Sequence[int]) -> None:
     if not ids:
         raise UsageError("name at least one number, as `gd outbox list` shows them.")
+
+
+def _told(what: str, ids: Sequence[int], changed: Sequence[Row], known: Mapping[int, str]) -> int:
+    """A line for each number: changed, or why not; 1 when one was not."""
     for row in changed:
         print(f"{row.id}: {what} ({row.recipient})")
     missing = sorted(set(ids) - {row.id for row in changed})

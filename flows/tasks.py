@@ -1,0 +1,137 @@
+"""What is done with one data set, each step a task that can be run again alone.
+
+Tasks hand each other the path of a run's draft folder and small values, never a matrix: nothing large is pickled or hashed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Failed
+from prefect.tasks import exponential_backoff
+
+from flows.progress import Following
+from gd import archive, backends, problems
+from gd.archive import Draft
+from gd.comparison import compare
+from gd.data import Array, DataError, Dataset, Scaling, Source, read_csv, standardize
+from gd.diagnosis import GradientCheck, Spectrum, check_gradient, diagnose, spectrum
+from gd.notation import visible
+from gd.optimizers import gradient_descent
+from gd.record import Run, epoch_log, trained
+from gd.training import Trace, Training, train
+
+__all__ = ["compare_traces", "keep", "prepare", "read", "render", "train_with"]
+
+
+def _may_pass(_task: Any, _run: Any, state: State[Any]) -> bool:
+    """Whether another try may help: a read that broke off, not a file that is wrong."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, OSError) and not isinstance(error, DataError)
+
+
+@task(
+    name="read", task_run_name="{name}: read", cache_policy=NO_CACHE, retries=3,
+    retry_delay_seconds=exponential_backoff(backoff_factor=1), retry_jitter_factor=0.5, retry_condition_fn=_may_pass,
+)  # fmt: skip
+def read(name: str, path: str, source: Source, draft: Draft) -> State[Any] | None:
+    """Read one CSV into the draft. A file that is wrong ends the task as failed, in words, without a traceback."""
+    try:
+        read_csv(Path(path), source.target, source.features, name).save(draft.work)
+    except DataError as error:
+        return Failed(message=str(error), data=error)
+    return None
+
+
+@task(name="prepare", task_run_name="{name}: prepare", cache_policy=NO_CACHE)
+def prepare(name: str, draft: Draft, training: Training) -> float:
+    """Scale the features, find the curvature of the loss, and settle the learning rate."""
+    dataset = Dataset.load(draft.work)
+    d = dataset.X.shape[1]
+    scaling = standardize(dataset.X, training.intercept) if training.standardize else Scaling(np.zeros(d), np.ones(d))
+    design = problems.design(scaling.apply(dataset.X), training.intercept)
+    _check_size(dataset, design)
+    found = spectrum(design, dataset.y)
+    found.save(draft.work / "spectrum.npz")
+    np.save(draft.work / "design.npy", design)
+    np.save(draft.work / "scaling.npy", np.stack([scaling.shift, scaling.scale]))
+    return found.auto_rate if training.learning_rate == "auto" else training.learning_rate
+
+
+@task(name="train", task_run_name="{name}: train with {backend}", cache_policy=NO_CACHE)
+def train_with(name: str, backend: str, draft: Draft, training: Training, learning_rate: float) -> tuple[float, float]:
+    """Train one backend and hold its gradient against central differences; returns the check's ratio and error."""
+    objective, make = backends.get(backend).objective, problems.LOSSES[training.loss]
+    design, y = _load(draft, "design"), _load(draft, "y")
+    kind = np.dtype(training.dtype)
+    with Following(name, backend, training.epochs) as progress:
+        trace = train(
+            objective(make(design.astype(kind, copy=False), y.astype(kind, copy=False))),
+            design.shape[1],
+            gradient_descent(learning_rate),
+            epochs=training.epochs,
+            tolerance=training.stop_below,
+            stop_early=training.stops_early,
+            dtype=kind,
+            progress=progress,
+        )
+    trace.save(draft.work / f"trace-{backend}.npz")
+    check = check_gradient(objective(make(design, y)), Spectrum.load(draft.work / "spectrum.npz"))
+    return check.ratio, check.error
+
+
+@task(name="compare", task_run_name="{name}: compare", cache_policy=NO_CACHE)
+def compare_traces(
+    name: str, draft: Draft, run: Run, training: Training, learning_rate: float, checks: Sequence[tuple[float, float]]
+) -> None:
+    """Compare the backends, diagnose the descent, and write `run.json` and `epochs.csv` into the draft."""
+    dataset = Dataset.load(draft.work)
+    scaling = Scaling(*np.load(draft.work / "scaling.npy"))
+    traces = [Trace.load(draft.work / f"trace-{backend}.npz") for backend in training.backends]
+    design = _load(draft, "design")
+    found = Spectrum.load(draft.work / "spectrum.npz")
+    size, growth = np.sqrt(np.einsum("ij,ij->j", design, design) / len(design)), found.contraction(learning_rate)
+    comparison = compare(traces, size, rows=len(design), rate=learning_rate, growth=growth)
+    diagnosis = diagnose(found, learning_rate, traces, [GradientCheck(*check) for check in checks])
+    titles = [backends.get(backend).title for backend in training.backends]
+    finished = run.model_copy(update={"finished": datetime.now(UTC)})
+    record = trained(finished, dataset, training, scaling, titles, traces, comparison, diagnosis)
+    features = dataset.provenance.features
+    log = epoch_log(training.backends, traces, features, training.intercept, scaling, comparison, diagnosis)
+    archive.write_record(draft.path, record, log)
+
+
+@task(name="render", task_run_name="{name}: render", cache_policy=NO_CACHE)
+def render(name: str, draft: Draft) -> None:
+    """Draw the figures and the page from what `compare` wrote."""
+    archive.write_report(draft.path)
+
+
+@task(name="archive", task_run_name="{name}: archive", cache_policy=NO_CACHE)
+def keep(name: str, draft: Draft) -> str:
+    """Make the draft a run that is seen; returns its folder."""
+    return str(archive.finish(draft))
+
+
+def _check_size(dataset: Dataset, design: Array) -> None:
+    """Refuse columns whose sum of squares overflows: every loss would be infinite."""
+    source = dataset.provenance
+    limit = math.sqrt(float(np.finfo(np.float64).max) / len(design)) / 4
+    columns = zip([*source.features, source.target], [*design.T[: len(source.features)], dataset.y], strict=True)
+    for name, values in columns:
+        if max(values.max(), -values.min()) > limit:
+            where = f"{Path(source.path).name}, column {visible(name)!r}"
+            raise DataError(where, "its squares are more than float64 holds.", "Divide the column by a power of ten.")
+
+
+def _load(draft: Draft, name: str) -> Array:
+    """An array of the draft, mapped and not read; it begins on a page."""
+    return np.asarray(np.load(draft.work / f"{name}.npy", mmap_mode="c"))
