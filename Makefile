@@ -19,7 +19,7 @@ test: $(STAMP) browser postfix postgres  ## every test; two files at a time, sin
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: $(STAMP)      ## no server, no browser
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not server and not browser"
+	$(BIN)/pytest -n 2 --dist worksteal -m "not server and not browser"
 
 check: $(STAMP)          ## lint, format, types
 	$(BIN)/ruff check .
