@@ -39,8 +39,8 @@ def delivery(reports: str = "reports", seconds: float = 240.0) -> State[Any]:
     """
     interrupted = clean_up(Path(reports))
     found = f"{len(interrupted)} killed run{'' if len(interrupted) == 1 else 's'} cleaned up. " if interrupted else ""
+    found += "".join(f"{line} " for line in post_owed(Path(reports), datetime.now(UTC)))
     try:
-        found += "".join(f"{line} " for line in post_owed(Path(reports), datetime.now(UTC)))
         return Completed(message=found + drain(Path(reports), seconds))
     except (OutboxError, ValueError) as error:  # told in words; what is owed stays owed
         return Failed(message=f"{found}{error}.")
@@ -51,8 +51,7 @@ def drain(reports: Path, seconds: float) -> str:
     server = credentials()
     if server is None:
         return "No mail server is configured (GD_SMTP_HOST): nothing is sent."
-    outbox = open_outbox(reports)
-    try:
+    with open_outbox(reports) as outbox:
         done: Delivered = deliver(
             outbox,
             server,
@@ -62,8 +61,6 @@ def drain(reports: Path, seconds: float) -> str:
             until=datetime.now(UTC) + timedelta(seconds=seconds),
         )
         outbox.prune(datetime.now(UTC) - _KEPT)
-    finally:
-        outbox.close()
     return str(done)
 
 

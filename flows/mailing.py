@@ -15,7 +15,7 @@ from sqlalchemy import URL, make_url
 from flows.recovery import Presence
 from gd import archive, mail, smtp
 from gd.mail import Digest, Item, Letter
-from gd.outbox import Outbox
+from gd.outbox import Outbox, OutboxError
 from gd.smtp import Server
 
 __all__ = [
@@ -177,17 +177,16 @@ def post_owed(reports: Path, now: datetime) -> list[str]:
     """Owe what `post_later` has noted.
 
     Returns:
-        A line for each report.
-
-    Raises:
-        ValueError: if the mail is still set up wrongly.
-        OutboxError: if the outbox still cannot be used.
+        A line for each report; one that cannot be owed yet keeps its note, and the others go on.
     """
     lines = []
     for file in sorted((reports / _OWED).glob("*.json")):
-        owed = Owed.model_validate_json(file.read_text(encoding="utf-8"))
-        lines.append(post(owed.presence, [folder for folder in owed.folders if folder.exists()], reports, now).line)
-        file.unlink()
+        try:
+            owed = Owed.model_validate_json(file.read_text(encoding="utf-8"))
+            lines.append(post(owed.presence, [folder for folder in owed.folders if folder.exists()], reports, now).line)
+            file.unlink(missing_ok=True)  # another delivery may have been as quick
+        except (OSError, OutboxError, ValueError) as error:
+            lines.append(f"{file.name} waits: {(str(error).splitlines() or ['no reason given'])[0].rstrip('.')}.")
     return lines
 
 

@@ -22,6 +22,8 @@ from prefect.blocks.abstract import NotificationBlock
 from prefect.events import emit_event
 from pydantic import Field, TypeAdapter, ValidationError
 
+from flows.deployments import FLOW
+
 if TYPE_CHECKING:
     from prefect import Flow
     from prefect.client.schemas.objects import FlowRun, State
@@ -33,7 +35,6 @@ __all__ = ["OwnerNotification", "owners_hear", "watch"]
 TOLD = "gd.owners-told"
 """The event that a flow run's owners were told of it."""
 
-_FLOW = "training-report"
 _SENDING = 30.0  # seconds
 _ONE_CAUSE = timedelta(hours=6)  # a worker that is down makes every slot late
 
@@ -96,7 +97,8 @@ def watch(folder: Path, grace: timedelta) -> None:
     block = OwnerNotification(folder=str(folder.absolute())).save("training-report", overwrite=True)
     ends = {"prefect.flow-run.Failed", "prefect.flow-run.Crashed"}
     begins = {
-        f"prefect.flow-run.{state}" for state in ("Pending", "Running", "Completed", "Skipped", "Cancelled", *map(_last, ends))
+        f"prefect.flow-run.{state}"
+        for state in ("Pending", "Running", "Completed", "Skipped", "Cancelled", "Failed", "Crashed")
     }
     for name, after, expected in (
         ("gd: tell owners of a failed run", ends, {TOLD}),
@@ -111,7 +113,7 @@ def watch(folder: Path, grace: timedelta) -> None:
                     after=after,
                     expect=expected,
                     match={"prefect.resource.id": "prefect.flow-run.*"},
-                    match_related={"prefect.resource.role": "flow", "prefect.resource.name": _FLOW},
+                    match_related={"prefect.resource.role": "flow", "prefect.resource.name": FLOW},
                     for_each={"prefect.resource.id"},
                     threshold=1,
                     within=max(grace, timedelta(seconds=10)),
@@ -126,10 +128,6 @@ def watch(folder: Path, grace: timedelta) -> None:
                 ],
             )
         )
-
-
-def _last(event: str) -> str:
-    return event.rpartition(".")[2]
 
 
 def _save(automation: Automation) -> None:

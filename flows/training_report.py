@@ -21,7 +21,7 @@ from prefect.states import Completed, Failed
 
 import gd
 from flows.delivery import clean_up, delivery
-from flows.deployments import revive_newest
+from flows.deployments import FLOW, revive_newest
 from flows.environment import commit, packages
 from flows.mailing import post, post_later
 from flows.notification import owners_hear
@@ -39,6 +39,7 @@ from gd.training import Training
 
 __all__ = ["Batch", "Ended", "train_here", "training_report"]
 
+_OTHERS = ("index.html", "readme.md", "outbox.db", "outbox.db-wal", "outbox.db-shm")  # stand in the folder of all reports
 _SENDING = 60.0  # seconds; what cannot be sent by then is left to the deployment that only sends
 
 
@@ -59,7 +60,7 @@ class Batch:
     mail: str = ""
 
 
-@flow(name="training-report", validate_parameters=True, on_failure=[owners_hear], on_crashed=[owners_hear])
+@flow(name=FLOW, validate_parameters=True, on_failure=[owners_hear], on_crashed=[owners_hear])
 def training_report(
     sources: list[Source],
     training: Training = Training(),  # noqa: B008  (frozen, so that one default serves all calls)
@@ -132,13 +133,7 @@ def _seen(reports: Path, presence: Presence) -> Iterator[None]:
 def _train(sources: Sequence[Source], training: Training, reports: Path, presence: Presence) -> Batch:
     """Every data set, one after the other."""
     ended: list[Ended] = []
-    taken = {
-        "index.html",
-        "readme.md",
-        "outbox.db",
-        "outbox.db-wal",
-        "outbox.db-shm",
-    }  # what else stands in the folder of all reports
+    taken = set(_OTHERS)
     for source in sources:
         try:
             paths: Sequence[Path] = expand(source.path)
@@ -166,9 +161,13 @@ def _mail(batch: Batch, presence: Presence, reports: Path, *, send: bool) -> str
             line = f"{line} {state.message}"
     except Exception as error:  # noqa: BLE001
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        line = f"The mail could not be made ready: {reason}. The next delivery tries again."
+        line = f"The mail could not be made ready: {reason}."
+        try:
+            post_later(presence, folders, reports)
+            line += " The next delivery tries again."
+        except OSError as unwritable:
+            line += f" Nor can it be tried again: {unwritable.strerror}."
         logger.error(line)
-        post_later(presence, folders, reports)
         return line
     if line:
         logger.info(line)

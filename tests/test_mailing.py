@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import URL
 
 from flows.delivery import delivery
-from flows.mailing import credentials, open_outbox, outbox_url, post, tell
+from flows.mailing import credentials, open_outbox, outbox_url, post, post_later, tell
 from flows.recovery import Presence
 from flows.training_report import Batch, training_report
 from gd.data import Source, bundled
@@ -144,6 +144,19 @@ def test_a_delivery_that_cannot_work_fails_in_words(tmp_path: Path, monkeypatch:
     assert state.is_failed()
     assert "outbox.db cannot be opened" in str(state.message)
     assert "no database" == (tmp_path / "outbox.db").read_text(encoding="utf-8")
+
+
+def test_a_note_that_cannot_be_read_keeps_no_mail_back(tmp_path: Path, smtp: SmtpServer) -> None:
+    """What is owed besides goes out, and the state says which note waits."""
+    reports = tmp_path / "reports"
+    _, batch = run(reports, Mailing())
+    presence = Presence(flow_run="2", name="nightly", key="k", moment=NOW, mailing=READERS)
+    post_later(presence, [Path(str(batch.ended[0].folder))], reports)
+    (reports / ".owed" / "1.json").write_text("{", encoding="utf-8")
+    state = delivery(str(reports), return_state=True)
+    assert str(state.message).startswith("1.json waits: ")
+    assert str(state.message).endswith(" 2 messages queued. 2 sent.")
+    assert ["1.json"] == [file.name for file in (reports / ".owed").iterdir()]
 
 
 def test_owners_are_told_once_for_a_run_and_once_for_a_cause(tmp_path: Path, smtp: SmtpServer) -> None:
