@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from gd.data import DataError, Source, expand
 from gd.mail import Mailing, refused
 from gd.notation import visible
+from gd.stream import is_address
 from gd.training import Training
 
 __all__ = ["Plan", "PlanError", "read"]
@@ -123,12 +124,15 @@ def _check_schedules(place: str, deployment: Mapping[str, Any]) -> None:
 def _missing(file: Path, name: str, sources: Sequence[Source]) -> list[str]:
     lines = []
     for source in sources:
-        try:
-            found = expand(str(file.absolute().parent / source.path))
-        except (DataError, OSError):
-            found = []
-        if not any(path.exists() for path in found):
-            lines.append(f"{name}: {visible(source.path)} is not there now.")
+        for pattern in (source.path, *source.more):
+            if is_address(pattern):  # whether something is there is not asked over the network
+                continue
+            try:
+                found = expand(str(file.absolute().parent / pattern))
+            except (DataError, OSError):
+                found = []
+            if not any(Path(path).exists() for path in found):
+                lines.append(f"{name}: {visible(pattern)} is not there now.")
     return lines
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,15 @@ from prefect.states import Failed
 from prefect.tasks import exponential_backoff
 
 from flows.progress import Following
-from gd import archive, backends, problems
+from gd import archive, backends, problems, reading
 from gd.archive import Draft
 from gd.comparison import compare
-from gd.data import Array, DataError, Dataset, Scaling, Source, read_csv, standardize
+from gd.data import Array, DataError, Provenance, Scaling, Source
 from gd.diagnosis import GradientCheck, Spectrum, check_gradient, diagnose, spectrum
+from gd.method import keeps_rows
 from gd.notation import visible
 from gd.optimizers import gradient_descent
+from gd.reading import Reading
 from gd.record import Run, epoch_log, trained
 from gd.training import Trace, Training, train
 
@@ -42,10 +45,10 @@ def _may_pass(_task: Any, _run: Any, state: State[Any]) -> bool:
     name="read", task_run_name="{name}: read", cache_policy=NO_CACHE, retries=3,
     retry_delay_seconds=exponential_backoff(backoff_factor=1), retry_jitter_factor=0.5, retry_condition_fn=_may_pass,
 )  # fmt: skip
-def read(name: str, path: str, source: Source, draft: Draft) -> State[Any] | None:
-    """Read one CSV into the draft. A file that is wrong ends the task as failed, in words, without a traceback."""
+def read(name: str, files: Sequence[str], source: Source, draft: Draft, training: Training) -> State[Any] | None:
+    """Read a data set into the draft. A file that is wrong ends the task as failed, in words, without a traceback."""
     try:
-        read_csv(Path(path), source.target, source.features, name).save(draft.work)
+        reading.read(files, source, name, keep_rows=partial(keeps_rows, training)).save(draft.work)
     except DataError as error:
         return Failed(message=str(error), data=error)
     return None
@@ -54,14 +57,20 @@ def read(name: str, path: str, source: Source, draft: Draft) -> State[Any] | Non
 @task(name="prepare", task_run_name="{name}: prepare", cache_policy=NO_CACHE)
 def prepare(name: str, draft: Draft, training: Training) -> float:
     """Scale the features, find the curvature of the loss, and settle the learning rate."""
-    dataset = Dataset.load(draft.work)
-    d = dataset.X.shape[1]
-    scaling = standardize(dataset.X, training.intercept) if training.standardize else Scaling(np.zeros(d), np.ones(d))
-    design = problems.design(scaling.apply(dataset.X), training.intercept)
-    _check_size(dataset, design)
-    found = spectrum(design, dataset.y)
+    data = Reading.load(draft.work)
+    if training.standardize:
+        scaling = data.moments.scaling(center=training.intercept)
+    else:
+        scaling = Scaling.none(len(data.provenance.features))
+    if data.rows is not None:
+        design, y = problems.design(scaling.apply(data.rows.X), training.intercept), data.rows.y
+    else:
+        design, y = data.moments.compressed(scaling, training.intercept)
+    _check_size(data.provenance, design, y)
+    found = spectrum(design, y)
     found.save(draft.work / "spectrum.npz")
     np.save(draft.work / "design.npy", design)
+    np.save(draft.work / "target.npy", y)
     np.save(draft.work / "scaling.npy", np.stack([scaling.shift, scaling.scale]))
     return found.auto_rate if training.learning_rate == "auto" else training.learning_rate
 
@@ -70,7 +79,7 @@ def prepare(name: str, draft: Draft, training: Training) -> float:
 def train_with(name: str, backend: str, draft: Draft, training: Training, learning_rate: float) -> tuple[float, float]:
     """Train one backend and hold its gradient against central differences; returns the check's ratio and error."""
     objective, make = backends.get(backend).objective, problems.LOSSES[training.loss]
-    design, y = _load(draft, "design"), _load(draft, "y")
+    design, y = _load(draft, "design"), _load(draft, "target")
     kind = np.dtype(training.dtype)
     with Following(name, backend, training.epochs) as progress:
         trace = train(
@@ -93,7 +102,7 @@ def compare_traces(
     name: str, draft: Draft, run: Run, training: Training, learning_rate: float, checks: Sequence[tuple[float, float]]
 ) -> None:
     """Compare the backends, diagnose the descent, and write `run.json` and `epochs.csv` into the draft."""
-    dataset = Dataset.load(draft.work)
+    data = Reading.load(draft.work)
     scaling = Scaling(*np.load(draft.work / "scaling.npy"))
     traces = [Trace.load(draft.work / f"trace-{backend}.npz") for backend in training.backends]
     design = _load(draft, "design")
@@ -103,8 +112,8 @@ def compare_traces(
     diagnosis = diagnose(found, learning_rate, traces, [GradientCheck(*check) for check in checks])
     titles = [backends.get(backend).title for backend in training.backends]
     finished = run.model_copy(update={"finished": datetime.now(UTC)})
-    record = trained(finished, dataset, training, scaling, titles, traces, comparison, diagnosis)
-    features = dataset.provenance.features
+    record = trained(finished, data, training, scaling, titles, traces, comparison, diagnosis)
+    features = data.provenance.features
     log = epoch_log(training.backends, traces, features, training.intercept, scaling, comparison, diagnosis)
     archive.write_record(draft.path, record, log)
 
@@ -121,13 +130,12 @@ def keep(name: str, draft: Draft) -> str:
     return str(archive.finish(draft))
 
 
-def _check_size(dataset: Dataset, design: Array) -> None:
+def _check_size(source: Provenance, design: Array, y: Array) -> None:
     """Refuse columns whose sum of squares overflows: every loss would be infinite."""
-    source = dataset.provenance
     limit = math.sqrt(float(np.finfo(np.float64).max) / len(design)) / 4
-    columns = zip([*source.features, source.target], [*design.T[: len(source.features)], dataset.y], strict=True)
+    columns = zip([*source.features, source.target], [*design.T[: len(source.features)], y], strict=True)
     for name, values in columns:
-        if max(values.max(), -values.min()) > limit:
+        if not np.abs(values).max() <= limit:
             where = f"{Path(source.path).name}, column {visible(name)!r}"
             raise DataError(where, "its squares are more than float64 holds.", "Divide the column by a power of ten.")
 

@@ -30,7 +30,7 @@ from flows.slots import current, too_late
 from flows.tasks import compare_traces, keep, prepare, read, render, train_with
 from flows.trigger import REPORTS
 from gd import archive
-from gd.data import DataError, Source, bundled, dataset_name, expand
+from gd.data import DataError, Source, bundled, dataset_name, expand, expand_all
 from gd.mail import Mailing
 from gd.notation import number, visible
 from gd.record import Record, Run, command, failed
@@ -87,7 +87,7 @@ def training_report(
         revive_newest(slot, now)
         return Completed(name="Skipped", message=reason)
     presence = Presence(
-        flow_run=slot.flow_run or slot.key, name=slot.title(dataset_name(Path(source.path)) for source in sources),
+        flow_run=slot.flow_run or slot.key, name=slot.title(dataset_name(source.as_one or source.path) for source in sources),
         key=slot.key, moment=slot.moment, zone=slot.zone, deployment=slot.deployment_id, mailing=mail,
     )  # fmt: skip
     with _seen(Path(reports), presence):
@@ -112,7 +112,7 @@ def train_here(name: str, target: str, reports: Path) -> Path:
     source, training = Source(path=str(bundled(name)), target=target), Training()
     run = _run(source, training)
     draft = archive.begin(reports, name, run.id)
-    read.fn(name, source.path, source, draft)
+    read.fn(name, [source.path], source, draft, training)
     rate = prepare.fn(name, draft, training)
     checks = [train_with.fn(name, backend, draft, training, rate) for backend in training.backends]
     compare_traces.fn(name, draft, run, training, rate, checks)
@@ -136,15 +136,14 @@ def _train(sources: Sequence[Source], training: Training, reports: Path, presenc
     taken = set(_OTHERS)
     for source in sources:
         try:
-            paths: Sequence[Path] = expand(source.path)
+            groups = _data_sets(source)
         except (DataError, OSError) as error:
-            name = _free_name(Path(source.path), taken)
+            name = _free_name(source.as_one or source.path, taken)
             ended.append(_fail(name, source, training, reports, _run(source, training), error))
             continue
-        for path in paths:
-            name = _free_name(path, taken)
-            one = source.model_copy(update={"path": str(path)})
-            ended.append(_one(name, one, training, reports, presence.flow_run))
+        for one, files in groups:
+            name = _free_name(one.as_one or one.path, taken)
+            ended.append(_one(name, one, files, training, reports, presence.flow_run))
     if any(item.folder for item in ended):
         archive.write_index(reports)
     _publish(ended)
@@ -174,13 +173,20 @@ def _mail(batch: Batch, presence: Presence, reports: Path, *, send: bool) -> str
     return line
 
 
-def _one(name: str, source: Source, training: Training, reports: Path, owner: str) -> Ended:
+def _data_sets(source: Source) -> list[tuple[Source, list[str]]]:
+    """Each data set of a source with its files: one for each file, or all files as one."""
+    if source.as_one is not None:
+        return [(source, expand_all(source))]
+    return [(source.model_copy(update={"path": file}), [file]) for file in expand(source.path)]
+
+
+def _one(name: str, source: Source, files: Sequence[str], training: Training, reports: Path, owner: str) -> Ended:
     """All tasks of one data set; whatever happens ends in a record."""
     run = _run(source, training)
     try:
         draft = archive.begin(reports, name, run.id)
         archive.keep_ready(draft, owner, failed(run, source, name, training, InterruptedRunError()))
-        state = read(name, source.path, source, draft, return_state=True)
+        state = read(name, files, source, draft, training, return_state=True)
         if not state.is_completed():
             raise cast("Exception", state.result(raise_on_failure=False))
         rate = prepare(name, draft, training)
@@ -245,11 +251,11 @@ def _run(source: Source, training: Training) -> Run:
     )
 
 
-def _free_name(path: Path, taken: set[str]) -> str:
+def _free_name(path: str, taken: set[str]) -> str:
     """A folder name for a data set, unlike any other of this run on any file system; it only depends on the path."""
     name = dataset_name(path)
     if name.lower() in taken:
-        name = f"{name}-{sha256(str(path).encode()).hexdigest()[:6]}"
+        name = f"{name}-{sha256(path.encode()).hexdigest()[:6]}"
     taken.add(name.lower())
     return name
 

@@ -19,7 +19,7 @@ _HOMES = {
     "Training": "training",
     "compare": "comparison",
     "diagnose": "diagnosis",
-    "read_csv": "data",
+    "read_csv": "reading",
     "render": "report",
     "standardize": "data",
     "train": "training",

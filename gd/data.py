@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
-import errno
 import glob
-import gzip
-import hashlib
 import re
-import stat
-import zlib
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from gd.table import MISSING, Array, DataError, LeftOut, Text, choose, shown
+from gd.stream import check_path, is_address, lasting, redacted, remote
+from gd.table import MISSING, Array, DataError, LeftOut
 
 __all__ = [
     "MISSING",
@@ -30,16 +23,16 @@ __all__ = [
     "LeftOut",
     "Provenance",
     "Scaling",
+    "Shard",
     "Source",
     "bundled",
+    "dataset_name",
     "expand",
-    "read_csv",
+    "expand_all",
     "standardize",
 ]
 
-_LINES_KEPT = 1000  # of the lines that were dropped; their count is always exact
-_SUFFIXES = (".csv", ".csv.gz")
-_UNWRITABLE = re.compile("[\0\ud800-\udfff]")  # in a path: no record of it could be written
+_SUFFIXES = (".csv", ".csv.gz", ".csv.zst")
 
 
 class _Settings(BaseModel):
@@ -49,11 +42,32 @@ class _Settings(BaseModel):
 class Source(_Settings):
     """Where one or several data sets come from, and what is to be learned from them."""
 
-    path: str = Field(description="A CSV file (gzip is fine), a folder of them, or a glob such as data/*.csv.", min_length=1)
+    path: str = Field(
+        description="A CSV file (gzip and zstd are fine), a folder of them, a glob such as data/*.csv, or an address such as "
+        "s3://bucket/sales.csv.",
+        min_length=1,
+    )
     target: str = Field(description="Name of the column to predict.")
     features: tuple[str, ...] | None = Field(
         default=None, description="Columns to predict from; every numeric column but the target when left empty."
     )
+    as_one: str | None = Field(
+        default=None,
+        description="The name of one data set that all files found are parts of; each file is its own when left empty.",
+        min_length=1,
+    )
+    more: tuple[str, ...] = Field(default=(), description="More files, folders, globs or addresses of the same data set.")
+
+    @model_validator(mode="after")
+    def _more_of_one(self) -> Source:
+        if self.more and self.as_one is None:
+            raise ValueError("more belongs to one data set: name it with as_one")
+        return self
+
+    @property
+    def shown(self) -> str:
+        """Where it comes from, without what may be secret."""
+        return ", ".join(map(redacted, (self.path, *self.more)))
 
 
 class Dropped(_Settings):
@@ -64,12 +78,22 @@ class Dropped(_Settings):
     lines: tuple[int, ...]  # of the file, counted from 1; the first 1,000
 
 
+class Shard(_Settings):
+    """One file of a data set of several."""
+
+    path: str
+    sha256: str
+    bytes: int
+    rows: int
+    rows_used: int
+
+
 class Provenance(_Settings):
     """Where a data set came from and what of it was used: the part ``dataset`` of ``run.json``."""
 
     name: str
     path: str
-    sha256: str | None = None
+    sha256: str | None = None  # of several files: of their own hashes, one a line, in order
     bytes: int | None = None
     rows: int | None = None
     rows_used: int | None = None
@@ -78,6 +102,8 @@ class Provenance(_Settings):
     target: str
     features: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    shards: tuple[Shard, ...] = ()  # where the data set is several files
+    unchanged_since: str | None = None  # the run that read the same bytes in the same way, where this one did not have to
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,6 +135,11 @@ class Scaling:
 
     shift: Array  # (d,)
     scale: Array  # (d,), never 0
+
+    @classmethod
+    def none(cls, features: int) -> Scaling:
+        """The one that changes nothing."""
+        return cls(np.zeros(features), np.ones(features))
 
     def apply(self, X: Array) -> Array:
         """Features as trained on, (n, d)."""
@@ -152,23 +183,23 @@ def bundled(name: str) -> Path:
     return Path(__file__).parent / "datasets" / f"{name}.csv"
 
 
-def expand(pattern: str) -> list[Path]:
-    """The CSV files that a path, a folder or a glob names, sorted.
+def expand(pattern: str) -> list[str]:
+    """The CSV files that a path, a folder, a glob or an address names, sorted.
 
     Raises:
         DataError: if there is none.
     """
-    if "://" in pattern:
-        raise DataError(pattern, "an address, and only files are read.", "Download it, and name the file.")
+    if is_address(pattern):
+        return _expand_address(pattern)
     path = Path(pattern)
-    with _lasting(path):
+    with lasting(path):
         if path.is_dir():
             # hidden files are left alone, as a glob leaves them: ._data.csv is a Mac's note beside data.csv
             visible = (file for file in path.iterdir() if not file.name.startswith(".") and not file.is_dir())
             found = sorted(file for file in visible if file.name.lower().endswith(_SUFFIXES))
-            problem, remedy = "no file in this folder ends in .csv or .csv.gz.", "Name the files, or a glob."
+            problem, remedy = "no file in this folder ends in .csv, .csv.gz or .csv.zst.", "Name the files, or a glob."
         elif path.exists() or not glob.has_magic(pattern):
-            return [path]  # whether it can be read is found out by reading it
+            return [str(path)]  # whether it can be read is found out by reading it
         else:
             matches = set(glob.glob(pattern, recursive=True))  # noqa: PTH207  (Path.glob takes no absolute pattern)
             found = sorted(match for match in map(Path, matches) if not match.is_dir())
@@ -176,149 +207,40 @@ def expand(pattern: str) -> list[Path]:
     if not found:
         raise DataError(pattern, problem, remedy)
     for file in found:
-        _check_name(file)
-    return found
+        check_path(str(file))
+    return list(map(str, found))
 
 
-def read_csv(path: Path, target: str, features: Sequence[str] | None = None, name: str | None = None) -> Dataset:
-    """Read a CSV file with a header, comma-separated, in UTF-8, plain or gzipped.
+def _expand_address(pattern: str) -> list[str]:
+    """An address names itself; with a wildcard, or a slash at its end, the files that it finds there."""
+    folder = pattern.endswith("/")
+    if not folder and not glob.has_magic(urlsplit(pattern).path):
+        return [pattern]
+    with remote(pattern):
+        import fsspec  # noqa: PLC0415  (0.1 s)
 
-    Rows with a missing cell (`MISSING`) in a column that is used are dropped and counted. Text columns, columns without a
-    value and columns that never change are left out and listed, unless they are named as features.
+        system, path = fsspec.core.url_to_fs(pattern)
+        found = system.find(path, maxdepth=1) if folder else [file for file in system.glob(path) if not system.isdir(file)]
+        if folder:
+            found = [file for file in found if file.lower().endswith(_SUFFIXES)]
+        names = sorted(map(system.unstrip_protocol, found))
+    if not names:
+        raise DataError(redacted(pattern), "no file matches.", "Check the address.")
+    return names
 
-    Args:
-        path: the file; gzip is known by its first bytes.
-        target: name of the column to predict.
-        features: names of the columns to predict from; all numeric columns but the target when None.
-        name: what to call the data set; the file's name without its endings when None.
+
+def expand_all(source: Source) -> list[str]:
+    """Every file of a source, sorted, each once.
 
     Raises:
-        DataError: if the file cannot be used, naming file, line, column and remedy.
-        OSError: if reading breaks off for a reason that another try may mend.
+        DataError: if one of its paths names none.
     """
-    raw = _read_bytes(path)
-    hasher = ThreadPoolExecutor(1)  # beside the reading, a quarter of whose time it would take
-    digest = hasher.submit(hashlib.sha256, raw)
-    hasher.shutdown(wait=False)
-    text = Text(path.name, _decompress(path.name, raw))
-    chosen = choose(path.name, text.names, target, features)
-    table = text.parse([target, *chosen])
-
-    columns: dict[str, Array] = {}
-    left_out: list[LeftOut] = []
-    for column in (target, *chosen):
-        found = text.numbers(table, column, column == target or features is not None)
-        if isinstance(found, LeftOut):
-            left_out.append(found)
-        else:
-            columns[column] = found
-
-    used = np.ones(table.num_rows, dtype=bool)
-    missing_cells = {}
-    for column, values in columns.items():
-        gaps = np.isnan(values)
-        if gaps.any():
-            missing_cells[column] = int(gaps.sum())
-            used &= ~gaps
-    rows = int(used.sum())
-    if rows < 2:
-        remedy = "Export the table again with more rows."
-        if missing_cells:
-            worst = max(missing_cells, key=lambda column: missing_cells[column])
-            cells = f"{missing_cells[worst]:,} missing cell{'' if missing_cells[worst] == 1 else 's'}"
-            way_out = "fill it" if worst == target else "leave it out with --features, or fill it"
-            remedy = f"Column {shown(worst)} has {cells}: {way_out}."
-        complete = f"{rows} complete row{'' if rows == 1 else 's'} of {table.num_rows:,}"
-        raise DataError(path.name, f"{complete}; at least 2 are needed.", remedy)
-    if not used.all():
-        columns = {column: values[used] for column, values in columns.items()}
-    for column in list(columns):
-        values = columns[column]
-        if column != target and features is None and values.max() == values.min():
-            left_out.append(LeftOut(column=column, reason=f"constant: every row used holds {values[0]:g}"))
-            del columns[column]
-    kept = tuple(column for column in columns if column != target)
-    if not kept:
-        why = "; ".join(f"{shown(item.column)} is left out ({item.reason})" for item in left_out[:3])
-        remedy = f"{why[:1].upper()}{why[1:]}." if why else "Add a column to predict from."
-        raise DataError(path.name, f"no numeric column beside the target {shown(target)}.", remedy)
-
-    dropped = np.flatnonzero(~used)
-    lines = tuple(text.lines(dropped[:_LINES_KEPT], table.num_rows))
-    provenance = Provenance(
-        name=name or dataset_name(path),
-        path=str(path),
-        sha256=digest.result().hexdigest(),
-        bytes=len(raw),
-        rows=table.num_rows,
-        rows_used=rows,
-        rows_dropped=(Dropped(reason="missing cell", count=len(dropped), lines=lines),) if len(dropped) else (),
-        missing_cells=missing_cells,
-        target=target,
-        features=kept,
-        left_out=tuple(left_out),
-    )
-    X = np.empty((rows, len(kept)), order="F")
-    for j, column in enumerate(kept):
-        X[:, j] = columns[column]
-    return Dataset(X, columns[target], provenance)
+    return sorted({file for pattern in (source.path, *source.more) for file in expand(pattern)})
 
 
-def dataset_name(path: Path) -> str:
+def dataset_name(path: str) -> str:
     """A file's name without its endings, fit to be a folder's name: letters, digits, dots, dashes and underscores."""
-    stem = re.sub(r"(\.csv)?(\.gz)?$", "", path.name, flags=re.IGNORECASE)
+    last = urlsplit(path).path if is_address(path) else path
+    stem = re.sub(r"(\.csv)?(\.gz|\.zst)?$", "", Path(last).name, flags=re.IGNORECASE)
     plain = re.sub(r"[^\w.-]+", "-", stem).strip("-.")
     return plain.encode()[:80].decode(errors="ignore") or "data"
-
-
-def _read_bytes(path: Path) -> bytes:
-    with _lasting(path):
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            raise DataError(str(path), "is a folder.", "Name a file in it.")
-        if not stat.S_ISREG(mode):  # a pipe that nobody writes into would be waited on for ever
-            raise DataError(str(path), "is a pipe or a device.", "Write its output to a file first.")
-        return path.read_bytes()
-
-
-@contextmanager
-def _lasting(path: Path) -> Iterator[None]:
-    """Refuse in words what no other try will mend; any other error of the operating system passes."""
-    _check_name(path)
-    try:
-        yield
-    except (FileNotFoundError, NotADirectoryError):
-        if path.is_symlink():
-            raise DataError(str(path), "a link to a file that is not there.", "Link it again.") from None
-        near = difflib.get_close_matches(path.name, _siblings(path), n=3)
-        remedy = f"Did you mean {' or '.join(near)}?" if near else "Check the path."
-        raise DataError(str(path), "no such file.", remedy) from None
-    except PermissionError:
-        raise DataError(str(path), "may not be read by this user.", "Change its permissions.") from None
-    except OSError as error:
-        lasting = {errno.ELOOP: "a link that leads back to itself.", errno.ENAMETOOLONG: "longer than a path may be."}
-        if error.errno not in lasting:
-            raise
-        raise DataError(str(path)[:200], lasting[error.errno], "Check the path.") from None
-
-
-def _check_name(path: Path) -> None:
-    if _UNWRITABLE.search(str(path)):
-        readable = str(path).replace("\0", r"\0").encode(errors="backslashreplace").decode()
-        raise DataError(readable, "the path holds a NUL, or a byte that is not UTF-8.", "Rename the file.")
-
-
-def _siblings(path: Path) -> list[str]:
-    try:
-        return [file.name for file in path.parent.iterdir() if not _UNWRITABLE.search(file.name)]
-    except OSError:
-        return []
-
-
-def _decompress(name: str, raw: bytes) -> bytes:
-    if not raw.startswith(b"\x1f\x8b"):
-        return raw
-    try:
-        return gzip.decompress(raw)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(name, f"the gzip stream is broken ({error}).", "Compress or copy it again.") from None

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import DTypeLike
 
-from gd.data import Array
+from gd.data import Array, Scaling
+from gd.moments import Moments
 
-__all__ = ["LOSSES", "Problem", "design", "least_squares", "notebook"]
+__all__ = ["LOSSES", "Problem", "design", "from_moments", "least_squares", "notebook"]
 
 
 class Problem(NamedTuple):
@@ -80,6 +81,21 @@ def least_squares(X: Array, y: Array) -> Problem:
         return r.dot(r) * per_row, gradient
 
     return Problem((X, y), value, value_and_gradient)
+
+
+def from_moments(moments: Moments, scaling: Scaling, intercept: bool) -> Problem:
+    """The mean squared error over any number of rows, from their moments: an epoch costs p², whatever n is.
+
+    It is `least_squares` over a table of d + 2 rows whose loss and gradient are those of all n rows for every θ, so that it
+    needs no formula of its own, neither for the gradient nor for accuracy near a loss of zero.
+
+    Args:
+        moments: of features and target.
+        scaling: applied to the features.
+        intercept: whether θ ends in an intercept.
+    """
+    A, b = moments.compressed(scaling, intercept)
+    return least_squares(design(A, intercept=False), b)
 
 
 def notebook(X: Array, y: Array) -> Problem:

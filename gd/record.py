@@ -16,8 +16,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from gd.comparison import Comparison
-from gd.data import Array, DataError, Dataset, Provenance, Scaling, Source, bundled
+from gd.data import Array, DataError, Provenance, Scaling, Source, bundled
 from gd.diagnosis import Diagnosis
+from gd.reading import Reading
+from gd.stream import redacted
 from gd.training import Outcome, Trace, Training, preset
 
 __all__ = ["EpochLog", "Record", "command", "epoch_log", "failed", "trained"]
@@ -65,7 +67,8 @@ class Settings(_Part):
     dtype: str
     intercept: bool
     standardize: bool
-    method: Literal["rows", "moments"] = "rows"
+    method: Literal["rows", "moments"] | None = "rows"  # None where it came to no training
+    method_setting: Literal["auto", "rows", "moments"] = "auto"
     backends: tuple[str, ...]
     preset: str | None = None
     shift: tuple[float, ...] = ()  # one a feature: trained on (x - shift) / scale
@@ -220,7 +223,7 @@ def epoch_log(
 
 def trained(
     run: Run,
-    dataset: Dataset,
+    reading: Reading,
     training: Training,
     scaling: Scaling,
     titles: Sequence[str],
@@ -232,7 +235,7 @@ def trained(
 
     Args:
         run: which run it was.
-        dataset: what was trained on.
+        reading: what was trained on.
         training: the settings.
         scaling: takes the weights back to the units of the CSV.
         titles: how people write the backends' names, one a backend.
@@ -241,27 +244,27 @@ def trained(
         diagnosis: of the same traces.
     """
     fits = tuple(
-        _fit(name, title, trace, dataset, training.intercept, scaling)
+        _fit(name, title, trace, reading, training.intercept, scaling)
         for name, title, trace in zip(training.backends, titles, traces, strict=True)
     )
     return Record(
         run=run,
-        dataset=dataset.provenance,
-        training=_settings(training, diagnosis.rate, scaling),
+        dataset=reading.provenance,
+        training=_settings(training, diagnosis.rate, scaling, reading.method),
         fits=fits,
         comparison=_agreement(comparison),
-        diagnosis=_findings(diagnosis, dataset.provenance.features, training, scaling, traces),
+        diagnosis=_findings(diagnosis, reading.provenance.features, training, scaling, traces),
         verdict=_verdict(fits, comparison),
     )
 
 
 def failed(run: Run, source: Source, name: str, training: Training, error: Exception) -> Record:
     """The record of a data set that has no result, and why."""
-    where = error.where if isinstance(error, DataError) else source.path
+    where = error.where if isinstance(error, DataError) else source.shown
     return Record(
         run=run,
-        dataset=Provenance(name=name, path=source.path, target=source.target, features=source.features or ()),
-        training=_settings(training, None, None),
+        dataset=Provenance(name=name, path=source.shown, target=source.target, features=source.features or ()),
+        training=_settings(training, None, None, None),
         verdict="failed",
         error=Failure(type=type(error).__name__, message=str(error) or repr(error), where=where),
     )
@@ -273,14 +276,16 @@ def command(source: Source, training: Training) -> str:
     words = ["gd", "run"]
     ours = training.preset is not None and Path(source.path).resolve() == bundled(training.preset).resolve()
     if not ours:
-        words.append(source.path)
+        words += [redacted(path) for path in (source.path, *source.more)]
+    if source.as_one is not None:
+        words += ["--as-one", source.as_one]
     if training.preset:
         words += ["--preset", training.preset]
     if not ours:
         words += ["--target", source.target]
     if source.features:
         words += ["--features", _row(source.features)]
-    for name in ("loss", "optimizer", "learning_rate", "epochs", "tolerance", "dtype"):
+    for name in ("loss", "optimizer", "learning_rate", "epochs", "tolerance", "dtype", "method"):
         if (value := getattr(training, name)) != getattr(default, name):
             words += [f"--{name.replace('_', '-')}", str(value)]
     for name in ("intercept", "standardize"):
@@ -307,7 +312,9 @@ def _verdict(fits: Sequence[Fit], comparison: Comparison) -> Verdict:
     return "exhausted" if Outcome.EXHAUSTED in outcomes else "converged"
 
 
-def _settings(training: Training, rate: float | None, scaling: Scaling | None) -> Settings:
+def _settings(
+    training: Training, rate: float | None, scaling: Scaling | None, method: Literal["rows", "moments"] | None
+) -> Settings:
     return Settings(
         loss=training.loss,
         optimizer=training.optimizer,
@@ -319,6 +326,8 @@ def _settings(training: Training, rate: float | None, scaling: Scaling | None) -
         dtype=training.dtype,
         intercept=training.intercept,
         standardize=training.standardize,
+        method=method,
+        method_setting=training.method,
         backends=training.backends,
         preset=training.preset,
         shift=tuple(map(float, scaling.shift)) if scaling else (),
@@ -326,15 +335,15 @@ def _settings(training: Training, rate: float | None, scaling: Scaling | None) -
     )
 
 
-def _fit(name: str, title: str, trace: Trace, dataset: Dataset, intercept: bool, scaling: Scaling) -> Fit:
+def _fit(name: str, title: str, trace: Trace, reading: Reading, intercept: bool, scaling: Scaling) -> Fit:
     reasons: dict[str, str] = {}
+    features = reading.provenance.features
     finite = np.flatnonzero(np.isfinite(trace.loss))
     last = int(finite[-1]) if len(finite) else None
     overflowed = not (np.isfinite(trace.loss[-1]) and math.isfinite(trace.final_loss))
     begins = f"not finite from epoch {0 if last is None else last + 1} on"
-    deviation = dataset.y - dataset.y.mean()
-    spread = float(deviation @ deviation) / len(deviation)
-    constant = spread == 0 or dataset.y.max() == dataset.y.min()
+    spread = reading.moments.target_variance
+    constant = spread == 0
     loss = _finite(trace.final_loss)
     with np.errstate(over="ignore", invalid="ignore"):
         weights = scaling.to_units(trace.theta[-1].astype(np.float64), intercept)
@@ -355,10 +364,7 @@ def _fit(name: str, title: str, trace: Trace, dataset: Dataset, intercept: bool,
         r2=None if loss is None or constant else _finite(1 - loss / spread),
         gradient_norm=_finite(float(trace.gradient_norm[-1])),
         intercept=_finite(float(weights[-1])) if intercept else None,
-        weights={
-            feature: _finite(float(weight))
-            for feature, weight in zip(dataset.provenance.features, weights[: dataset.X.shape[1]], strict=True)
-        },
+        weights={feature: _finite(float(weight)) for feature, weight in zip(features, weights[: len(features)], strict=True)},
         last_finite_epoch=last if overflowed else None,
         last_finite_loss=float(trace.loss[last]) if overflowed and last is not None else None,
         seconds=float(trace.seconds[-1]),

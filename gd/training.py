@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gd.backends import Objective
 from gd.data import Array
@@ -50,8 +50,19 @@ class Training(BaseModel):
     dtype: Literal["float64", "float32"] = "float64"
     intercept: bool = Field(True, description="Whether the model has a constant beside the weights.")
     standardize: bool = Field(True, description="Train on features of mean 0 and spread 1; results are given in CSV units.")
+    method: Literal["auto", "rows", "moments"] = Field(
+        "auto",
+        description="Train on the rows, or on their moments, whose epochs cost the same however many rows there are; "
+        "auto takes the rows while they cost little.",
+    )
     backends: tuple[str, ...] = Field(("numpy", "torch"), min_length=1, description="Which frameworks train, in order.")
     preset: Literal["notebook"] | None = Field(None, description="Where these settings came from.")
+
+    @model_validator(mode="after")
+    def _has_moments(self) -> Training:
+        if self.method == "moments" and self.loss != "mse":
+            raise ValueError(f"the loss {self.loss} has no moments: train on rows")
+        return self
 
     @property
     def stops_early(self) -> bool:

@@ -19,7 +19,8 @@ os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "120"
 os.environ.pop("PREFECT_API_URL", None)
 
 from gd.archive import Draft, begin, read
-from gd.data import Array, Dataset, Provenance, Source, bundled, read_csv
+from gd.data import Array, Dataset, Provenance, Source, bundled
+from gd.reading import read_csv
 from gd.report import Report
 from gd.training import Training, preset
 
@@ -81,7 +82,7 @@ def run_tasks(source: Source, training: Training, reports: Path, name: str = "ma
 
     run = _run(source, training)
     draft: Draft = begin(reports, name, run.id)
-    tasks.read.fn(name, source.path, source, draft)
+    tasks.read.fn(name, [source.path], source, draft, training)
     rate = tasks.prepare.fn(name, draft, training)
     checks = [tasks.train_with.fn(name, backend, draft, training, rate) for backend in training.backends]
     tasks.compare_traces.fn(name, draft, run, training, rate, checks)

@@ -20,7 +20,7 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.exceptions import ParameterTypeError
 
 from flows.training_report import Batch, Ended, training_report
-from gd import data, figures
+from gd import figures, stream
 from gd.archive import records
 from gd.data import Source, bundled
 from gd.figures import Picture
@@ -166,15 +166,15 @@ def test_the_flow_runs_the_preset(tmp_path: Path) -> None:
 
 def test_reading_that_breaks_off_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A disk that fails once costs a retry and not the report; nothing else is repeated."""
-    real, calls = data._read_bytes, []
+    real, calls = stream.opened, []
 
-    def breaks_once(path: Path) -> bytes:
-        calls.append(path)
+    def breaks_once(address: str) -> Any:
+        calls.append(address)
         if len(calls) == 1:
-            raise OSError(errno.EIO, "Input/output error", str(path))
-        return real(path)
+            raise OSError(errno.EIO, "Input/output error", address)
+        return real(address)
 
-    monkeypatch.setattr(data, "_read_bytes", breaks_once)
+    monkeypatch.setattr(stream, "opened", breaks_once)
     state, ended = run([Source(path=str(bundled("notebook")), target="Y")], tmp_path)
     assert "converged" == ended[0].record.verdict
     counts = {item.name: item.run_count for item in task_runs(state)}

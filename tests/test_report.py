@@ -31,7 +31,7 @@ def test_sentence_of_a_converged_run(reports: dict[str, Report]) -> None:
     said = sentence(reports["converged"].record)
     assert re.fullmatch(
         r"NumPy and PyTorch reached the optimum after \d+ of 1,000 epochs and never differed by more than "
-        r"\d × 10⁻¹[⁴⁵⁶], relative to the weights\.",
+        r"\d × 10⁻¹[⁴⁵⁶⁷], relative to the weights\.",
         said,
     )
 

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from gd import backends
-from gd.data import Array, Dataset, bundled, read_csv, standardize
+from gd.data import Array, Dataset, bundled, standardize
 from gd.diagnosis import spectrum
 from gd.optimizers import gradient_descent
 from gd.problems import LOSSES, design, least_squares
+from gd.reading import read_csv
 from gd.training import Outcome, Trace, Training, norm, preset, train
 
 NAMES = backends.available()

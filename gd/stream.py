@@ -1,0 +1,315 @@
+"""The bytes of a file or of an address, once and in order: hashed, decompressed, and cut into blocks of whole rows."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import errno
+import gzip
+import hashlib
+import io
+import re
+import stat
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+from urllib.parse import urlsplit, urlunsplit
+
+import numpy as np
+
+from gd.table import DataError, line_ends, well_quoted
+
+__all__ = ["Block", "Feed", "Progress", "check_path", "is_address", "lasting", "redacted", "remote", "shown_name", "unwritable"]
+
+BLOCK = 4 << 20  # bytes of text that are parsed at once
+_LONGEST_ROW = 256 << 20  # bytes
+_UNWRITABLE = re.compile("[\0\ud800-\udfff]")  # in a path: no record of it could be written
+
+Progress = Callable[[int, int | None], None]
+"""Called with the bytes read so far and the bytes in all, where they are known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The text of some whole rows."""
+
+    data: bytes
+    line: int  # of the file, counted from 1, on which it begins
+
+
+class Feed:
+    """Reads a file or an address once: iterate over it for blocks of whole rows, then ask for its hash and size.
+
+    Memory is bounded by the size of a block, or of the longest row where that is larger.
+
+    Args:
+        address: a path, or an address of a scheme that fsspec knows, such as s3:// or https://.
+        progress: told how far reading is.
+        block: bytes of a block.
+
+    Raises:
+        DataError: if the file cannot be read, in words.
+        OSError: if reading breaks off for a reason that another try may mend.
+    """
+
+    def __init__(self, address: str, progress: Progress | None = None, block: int = BLOCK) -> None:
+        self.name = shown_name(address)
+        self.address, self._block, self._progress = address, block, progress
+        self._hashing: _Hashing | None = None
+
+    @property
+    def sha256(self) -> str:
+        """Of the bytes as they are stored, compressed or not; once they have all been read."""
+        assert self._hashing is not None
+        return self._hashing.hexdigest()
+
+    @property
+    def size(self) -> int:
+        """Bytes as they are stored."""
+        assert self._hashing is not None
+        return self._hashing.count
+
+    def __iter__(self) -> Iterator[Block]:
+        with opened(self.address) as (raw, size), _Hashing(raw, size, self._progress) as hashing:
+            self._hashing = hashing
+            text = self._decompressed(io.BufferedReader(cast("io.RawIOBase", hashing), 1 << 20))
+            line, rest = 1, b""
+            while True:
+                data = self._read(text)
+                if not data:
+                    break
+                rest = rest + data if rest else data
+                cut = whole_rows(rest)
+                if cut == 0:
+                    self._check_length(rest, line)
+                    continue
+                block, rest = Block(rest[:cut], line), rest[cut:]
+                line += line_ends(block.data)
+                yield block
+            if rest:
+                yield Block(rest, line)
+            hashing.drain()
+
+    def _check_length(self, rest: bytes, line: int) -> None:
+        if len(rest) > _LONGEST_ROW:
+            size = f"{_LONGEST_ROW >> 20} MB"
+            quoted = b'"' in rest
+            problem = f"a quote is not closed within {size}." if quoted else f"a row of more than {size}."
+            raise DataError(f"{self.name}, line {line}", problem, "Export the table again as a CSV with a row on each line.")
+
+    def _decompressed(self, raw: io.BufferedReader) -> BinaryIO:
+        first = raw.peek(4)
+        if first.startswith(b"\x1f\x8b"):
+            return cast("BinaryIO", gzip.GzipFile(fileobj=raw))
+        if first.startswith(b"\x28\xb5\x2f\xfd"):
+            import pyarrow as pa  # noqa: PLC0415  (0.1 s)
+
+            return cast("BinaryIO", pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd"))
+        return cast("BinaryIO", raw)
+
+    def _read(self, text: BinaryIO) -> bytes:
+        kind = {"GzipFile": "gzip", "CompressedInputStream": "zstd"}.get(type(text).__name__)
+        try:
+            return text.read(self._block)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise DataError(self.name, f"the gzip stream is broken ({error}).", "Compress or copy it again.") from None
+        except OSError as error:
+            if kind != "zstd" or error.errno is not None:
+                raise
+            reason = str(error).splitlines()[0]
+            raise DataError(self.name, f"the zstd stream is broken ({reason}).", "Compress or copy it again.") from None
+
+
+class _Hashing(io.RawIOBase):
+    """Raw bytes that are hashed on another thread, beside the parsing, as they pass."""
+
+    def __init__(self, raw: Any, size: int | None, progress: Progress | None) -> None:
+        self._raw, self._size, self._progress = raw, size, progress
+        self._hash, self._hasher = hashlib.sha256(), ThreadPoolExecutor(1)
+        self._last: Future[None] | None = None
+        self.count = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._raw.read(len(buffer))
+        if data:
+            if self._last is not None:
+                self._last.result()
+            self._last = self._hasher.submit(self._hash.update, data)
+            self.count += len(data)
+            if self._progress is not None:
+                self._progress(self.count, self._size)
+        buffer[: len(data)] = data
+        return len(data)
+
+    def drain(self) -> None:
+        """Read what a decompressor left behind its last frame: the hash is that of the whole file."""
+        while self.readinto(memoryview(bytearray(1 << 20))):
+            pass
+
+    def hexdigest(self) -> str:
+        """Of all that was read."""
+        if self._last is not None:
+            self._last.result()
+        return self._hash.hexdigest()
+
+    def close(self) -> None:
+        """End the thread; the hash stays."""
+        self._hasher.shutdown()
+        super().close()
+
+
+def whole_rows(data: bytes) -> int:
+    """How many of the first bytes are whole rows: up to the last line end that is not inside quotes.
+
+    A quote is one where it opens or closes a cell. In text where it stands elsewhere Python's own reader is asked, which is
+    slow, and strict.
+    """
+    end = data.rfind(b"\n") + 1 or data.rfind(b"\r", 0, -1) + 1  # a last "\r" may be the half of a line end
+    if data.find(b'"') < 0:
+        return end
+    text = np.frombuffer(data, np.uint8)
+    quotes = np.flatnonzero(text == ord('"'))
+    ends = np.flatnonzero(text == ord("\n"))
+    if not len(ends):
+        ends = np.flatnonzero(text[:-1] == ord("\r"))
+    before = np.searchsorted(quotes, ends)
+    outside = np.flatnonzero(before % 2 == 0)
+    if len(outside):
+        last = outside[-1]
+        if well_quoted(text[: ends[last] + 1], quotes[: before[last]]):
+            return int(ends[last]) + 1
+    elif len(quotes) == 1 or well_quoted(text[: quotes[-1]], quotes[:-1]):
+        return 0  # one quote is open: the row goes on
+    return _whole_records(data, end)
+
+
+def _whole_records(data: bytes, end: int) -> int:
+    """The same by Python's reader; all lines where it finds a fault, which then is found again and told."""
+    taken = [0]
+
+    def lines() -> Iterator[str]:
+        for line in io.StringIO(data.decode("latin-1"), newline=""):
+            taken[0] += len(line)
+            yield line
+
+    csv.field_size_limit(2**31 - 1)
+    found, reader = 0, csv.reader(lines(), strict=True)
+    try:
+        for _ in reader:
+            if data[taken[0] - 1 : taken[0]] in {b"\n", b"\r"} and taken[0] <= end:
+                found = taken[0]
+    except csv.Error as error:
+        if "end of data" not in str(error):
+            return end
+    return found
+
+
+@contextmanager
+def opened(address: str) -> Iterator[tuple[Any, int | None]]:
+    """A file or an address as raw bytes, and how many they are where that is known."""
+    if is_address(address):
+        with remote(address):
+            import fsspec  # noqa: PLC0415  (0.1 s)
+
+            with fsspec.open(address, "rb") as file:
+                yield file, getattr(file, "size", None)
+        return
+    path = Path(address)
+    with lasting(path):
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise DataError(str(path), "is a folder.", "Name a file in it.")
+        if not stat.S_ISREG(mode):  # a pipe that nobody writes into would be waited on for ever
+            raise DataError(str(path), "is a pipe or a device.", "Write its output to a file first.")
+        file = path.open("rb", buffering=0)
+    with file:
+        yield file, path.stat().st_size
+
+
+@contextmanager
+def remote(address: str) -> Iterator[None]:
+    """Refuse in words what no other try will mend; any other error passes, as one that may."""
+    where = redacted(address)
+    try:
+        yield
+    except ImportError as error:
+        missing = str(error).splitlines()[0]
+        raise DataError(where, f"this address needs another package ({missing}).", "pip install 'gd[remote]'.") from None
+    except FileNotFoundError:
+        raise DataError(where, "no such file.", "Check the address.") from None
+    except PermissionError:
+        raise DataError(where, "may not be read with these credentials.", "Check them.") from None
+    except ValueError as error:
+        if isinstance(error, DataError):
+            raise
+        reason = str(error).splitlines()[0].replace(address, where).rstrip(".")
+        raise DataError(where, f"cannot be opened ({reason}).", "Check the address.") from None
+
+
+@contextmanager
+def lasting(path: Path) -> Iterator[None]:
+    """Refuse in words what no other try will mend; any other error of the operating system passes."""
+    check_path(str(path))
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError):
+        if path.is_symlink():
+            raise DataError(str(path), "a link to a file that is not there.", "Link it again.") from None
+        near = difflib.get_close_matches(path.name, _siblings(path), n=3)
+        remedy = f"Did you mean {' or '.join(near)}?" if near else "Check the path."
+        raise DataError(str(path), "no such file.", remedy) from None
+    except PermissionError:
+        raise DataError(str(path), "may not be read by this user.", "Change its permissions.") from None
+    except OSError as error:
+        known = {errno.ELOOP: "a link that leads back to itself.", errno.ENAMETOOLONG: "longer than a path may be."}
+        if error.errno not in known:
+            raise
+        raise DataError(str(path)[:200], known[error.errno], "Check the path.") from None
+
+
+def unwritable(path: str) -> bool:
+    """Whether a path holds a NUL or a byte that is not UTF-8."""
+    return bool(_UNWRITABLE.search(path))
+
+
+def check_path(path: str) -> None:
+    """Refuse a path that no record could hold: with a NUL, or with a byte that is not UTF-8.
+
+    Raises:
+        DataError: if it is one.
+    """
+    if unwritable(path):
+        readable = path.replace("\0", r"\0").encode(errors="backslashreplace").decode()
+        raise DataError(readable, "the path holds a NUL, or a byte that is not UTF-8.", "Rename the file.")
+
+
+def is_address(path: str) -> bool:
+    """Whether it names something that is not on this machine's disks, such as s3://bucket/a.csv."""
+    return "://" in path
+
+
+def redacted(address: str) -> str:
+    """An address without its user, password and query, which may be secrets; a path as it is."""
+    if not is_address(address):
+        return address
+    parts = urlsplit(address)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "…" if parts.query else "", ""))
+
+
+def shown_name(address: str) -> str:
+    """The last part of a path or an address, for errors."""
+    return urlsplit(address).path.rpartition("/")[2] or redacted(address) if is_address(address) else Path(address).name
+
+
+def _siblings(path: Path) -> list[str]:
+    try:
+        return [file.name for file in path.parent.iterdir() if not unwritable(file.name)]
+    except OSError:
+        return []
