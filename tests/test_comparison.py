@@ -20,7 +20,7 @@ def trace(loss: list[float], theta: list[list[float]], outcome: Outcome = Outcom
     """A trace from its losses and its weights after each step."""
     k = len(loss)
     rows = np.array([[0.0] * len(theta[0]), *theta], dtype)
-    return Trace(np.array(loss), np.ones(k), rows, np.arange(k) * 1.0, loss[-1], outcome)
+    return Trace(np.array(loss), np.ones(k), rows, np.arange(k) * 1.0, loss[-1], outcome, np.arange(k + 1))
 
 
 def test_equal_traces_agree() -> None:
