@@ -246,6 +246,7 @@ class _Epochs(io.RawIOBase):
     def __init__(self, folder: Path) -> None:
         self._folder, self._plain = folder, io.BytesIO()
         self._compressed: gzip.GzipFile | None = None
+        self._file: io.BufferedWriter | None = None  # beneath it
 
     def writable(self) -> bool:
         return True
@@ -255,8 +256,8 @@ class _Epochs(io.RawIOBase):
             return self._compressed.write(data)
         self._plain.write(data)
         if self._plain.tell() > _PLAIN:  # without name and time in its head the same bytes give the same file
-            file = (self._folder / "epochs.csv.gz").open("wb")
-            self._compressed = gzip.GzipFile(filename="", mode="wb", compresslevel=_LEVEL, fileobj=file, mtime=0)
+            self._file = (self._folder / "epochs.csv.gz").open("wb")
+            self._compressed = gzip.GzipFile(filename="", mode="wb", compresslevel=_LEVEL, fileobj=self._file, mtime=0)
             self._compressed.write(self._plain.getbuffer())
             self._plain = io.BytesIO()
         return len(data)
@@ -264,14 +265,12 @@ class _Epochs(io.RawIOBase):
     def keep(self) -> None:
         """Everything has been written: leave one whole file in the folder."""
         plain, compressed = self._folder / "epochs.csv", self._folder / "epochs.csv.gz"
-        if self._compressed is None:
+        if self._compressed is None or self._file is None:
             plain.write_bytes(self._plain.getbuffer())
             compressed.unlink(missing_ok=True)
         else:
-            file = self._compressed.fileobj
             self._compressed.close()
-            assert file is not None
-            file.close()
+            self._file.close()
             plain.unlink(missing_ok=True)
 
 
@@ -329,10 +328,9 @@ def _read_epochs(path: Path) -> EpochLog:
         raise ValueError(f"{path.name}: {error}") from None
     columns, at = {}, {}
     for name, parts in found.items():
-        places, values = zip(*parts, strict=True)
-        columns[name] = np.concatenate(values)
+        columns[name] = np.concatenate([values for _, values in parts])
         if len(columns[name]) < done:
-            at[name] = np.concatenate(places)
+            at[name] = np.concatenate([where for where, _ in parts])
     return EpochLog(columns, at)
 
 

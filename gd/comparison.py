@@ -73,8 +73,8 @@ def compare(
     by as much; but never more than the steps can have moved it, Σ 2 α `feature_size` √loss. From the first value that is not
     finite on there is nothing to compare, and the gaps are NaN; if only some of the traces diverged, they part there.
 
-    Where weights were thinned, the losses are compared at every epoch and the weights where every trace has them. What parts in
-    between shows at the next of these, or in the loss before: then the first epoch apart is the first at which it could be seen.
+    Where weights were thinned, the losses are compared at every epoch and the weights where every trace has them. What parts
+    in between shows at the next of these, or in a loss before it: the first epoch apart is the first at which it was seen.
 
     Args:
         traces: one a backend, of the same descent; one alone agrees with itself.

@@ -103,9 +103,7 @@ def sentence(record: Record, *, plain: bool = False) -> str:
         gap = record.comparison.max_relative_weight_gap
         if gap is None:  # they ended at different epochs before the first that would have been kept
             losses = num(_upwards(record.comparison.max_relative_loss_gap), 1)
-            return (
-                f"{text}; their losses never differed by more than {losses}, relative, and no weights of one epoch were kept."
-            )
+            return f"{text}. Their losses never differed by more than {losses}; no weights of one epoch were kept."
         if gap == 0:
             return f"{text} and never differed."
         return f"{text} and never differed by more than {num(_upwards(gap), 1)}, relative to the weights."
@@ -244,9 +242,11 @@ def sampled_epochs(epochs: int, most: int = _ALL_ROWS, rows: int = _SAMPLED_ROWS
 
 def shown_epochs(record: Record, log: EpochLog, most: int = _ALL_ROWS, rows: int = _SAMPLED_ROWS) -> list[int]:
     """Epochs for a table that has weights in it: `sampled_epochs` of those after which they were kept."""
-    longest = max(record.fits, key=lambda fit: fit.epochs)
-    kept, _ = log.weights(longest.backend, record.dataset.features, record.training.intercept)
-    return [int(kept[j]) for j in sampled_epochs(len(kept), most, rows)]
+    every = record.training.keep_weights or 1
+    kept = range(every - 1, len(log), every)
+    if len(log) % every == 0:
+        return [kept[j] for j in sampled_epochs(len(kept), most, rows)]
+    return [*(kept[j] for j in sampled_epochs(len(kept), most, rows - 1)), len(log) - 1]
 
 
 def cells(log: EpochLog, column: str, epochs: Sequence[int], digits: int = 4) -> list[str]:
