@@ -246,7 +246,7 @@ def shown_epochs(record: Record, log: EpochLog, most: int = _ALL_ROWS, rows: int
     kept = range(every - 1, len(log), every)
     if len(log) % every == 0:
         return [kept[j] for j in sampled_epochs(len(kept), most, rows)]
-    return [*(kept[j] for j in sampled_epochs(len(kept), most, rows - 1)), len(log) - 1]
+    return [*(kept[j] for j in sampled_epochs(len(kept), most - 1, rows - 1)), len(log) - 1]
 
 
 def cells(log: EpochLog, column: str, epochs: Sequence[int], digits: int = 4) -> list[str]:

@@ -28,6 +28,7 @@ _CLEAR_RISE = 10.0  # times the first loss
 _STEADY_RISE = 10  # epochs in a row
 _PROGRESS_EVERY = 0.5  # seconds
 _CHUNK = 1024  # epochs between two checks, at most
+_CHUNK_CELLS = 4_000_000  # weights of all its epochs, at most
 _CHUNK_SECONDS = 1e-3  # a chunk that took no longer is followed by one of twice its length
 
 Progress = Callable[[int, float], None]
@@ -196,7 +197,7 @@ def train(
                 progress(done, float(losses[-1]))
                 report_at = now + _PROGRESS_EVERY
             if now - then <= _CHUNK_SECONDS:
-                size = min(2 * size, _CHUNK)
+                size = min(2 * size, chunk.longest)
             elif size > 1 and now - then > 4 * _CHUNK_SECONDS:
                 size //= 2
             then = perf_counter()
@@ -221,10 +222,11 @@ class _Chunk:
 
     def __init__(self, parameters: int, dtype: DTypeLike) -> None:
         kind = np.dtype(dtype)
+        self.longest = max(min(_CHUNK, _CHUNK_CELLS // parameters), 1)  # epochs
         padded = -(-parameters * kind.itemsize // 64) * 64 // kind.itemsize
         self.values: list[float] = []
-        self.gradients: Array = np.empty((_CHUNK, parameters), kind)
-        self.thetas: Array = aligned((padded, _CHUNK), kind).T[:, :parameters]  # after each step
+        self.gradients: Array = np.empty((self.longest, parameters), kind)
+        self.thetas: Array = aligned((padded, self.longest), kind).T[:, :parameters]  # after each step
         self.rows = list(zip(self.gradients, self.thetas, strict=True))
 
 

@@ -166,7 +166,7 @@ def test_the_number_that_auto_came_to_is_recorded(tmp_path: Path) -> None:
         assert expected == made.training.keep_weights
 
 
-def test_weights_that_were_never_kept_together_are_said_to_be(tmp_path: Path) -> None:
+def test_weights_that_were_never_kept_together_are_said_to_be() -> None:
     """Where no epoch after the start was kept by both, the gaps of the weights are null with that reason."""
     first = [
         Trace(np.ones(k), np.ones(k), np.zeros((2, 3)), np.ones(k), 1.0, Outcome.CONVERGED, np.array([0, k])) for k in (5, 6)
