@@ -10,12 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gd import backends
 from gd.archive import read
 from gd.comparison import compare
-from gd.data import DataError, Source, bundled
-from gd.record import Record, Run, _agreement, command, failed
+from gd.data import DataError, Dataset, Scaling, Source, bundled
+from gd.diagnosis import check_gradient, diagnose, spectrum
+from gd.optimizers import gradient_descent
+from gd.problems import design, least_squares
+from gd.record import Record, Run, _agreement, command, epoch_log, failed
 from gd.report import Report
-from gd.training import Outcome, Trace, Training, preset
+from gd.training import Outcome, Trace, Training, preset, train
 from tests.conftest import run_tasks, write_csv
 
 NOW = datetime(2026, 11, 23, 6, 0, tzinfo=UTC)
@@ -177,3 +181,24 @@ def test_weights_that_were_never_kept_together_are_said_to_be() -> None:
         "no epoch in which every backend was finite, and after which the weights of all were kept"
         == (found.reasons["max_weight_gap"])
     )
+
+
+def test_backends_that_were_thinned_differently_share_their_epochs(plane: Dataset) -> None:
+    """One that was trained a little longer and thinned once more decides; each still has where it ended."""
+    A = design(plane.X, True)
+    objective, found = least_squares(A, plane.y), spectrum(A, plane.y)
+    traces = [
+        train(backends.get(name).objective(objective), 4, gradient_descent(0.1), epochs=epochs, keep_weights=keep)
+        for name, epochs, keep in (("numpy", 9, 2), ("torch", 13, 4))
+    ]
+    comparison = compare(traces, rows=len(A))
+    diagnosis = diagnose(found, 0.1, traces, [check_gradient(backends.get("numpy").objective(objective), found)] * 2)
+    scaling = Scaling(np.zeros(3), np.ones(3))
+    log = epoch_log(["numpy", "torch"], traces, ["x0", "x1", "x2"], True, scaling, comparison, diagnosis)
+    assert [3, 7] == log.entries("weight_gap")[0].tolist()
+    assert [3, 7, 8] == log.entries("numpy_weight_x0")[0].tolist()
+    assert [3, 7, 11, 12] == log.entries("torch_intercept")[0].tolist()
+    assert [0, 4, 8] == log.entries("numpy_excess_loss")[0].tolist()
+    assert traces[0].theta[[2, 4, 5], 0].tolist() == log.entries("numpy_weight_x0")[1].tolist()
+    assert 9 == len(log.entries("numpy_loss")[0])
+    assert 13 == len(log) == len(log["numpy_loss"])
