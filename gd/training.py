@@ -156,7 +156,7 @@ def train(
     `seconds` depends on the length of a chunk.
 
     Args:
-        objective: a bound backend; θ (p,) ↦ J(θ), ∇J(θ).
+        objective: a bound backend; θ (p,) ↦ J(θ), ∇J(θ). θ is lent: its memory is used again.
         parameters: p, the length of θ.
         optimizer: turns gradients into steps.
         epochs: steps at most, 1 or more.
