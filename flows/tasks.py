@@ -89,6 +89,7 @@ def train_with(name: str, backend: str, draft: Draft, training: Training, learni
             epochs=training.epochs,
             tolerance=training.stop_below,
             stop_early=training.stops_early,
+            keep_weights=training.keep_weights,
             dtype=kind,
             progress=progress,
         )
@@ -101,7 +102,7 @@ def train_with(name: str, backend: str, draft: Draft, training: Training, learni
 def compare_traces(
     name: str, draft: Draft, run: Run, training: Training, learning_rate: float, checks: Sequence[tuple[float, float]]
 ) -> None:
-    """Compare the backends, diagnose the descent, and write `run.json` and `epochs.csv` into the draft."""
+    """Compare the backends, diagnose the descent, and write `run.json` and the log of the epochs into the draft."""
     data = Reading.load(draft.work)
     scaling = Scaling(*np.load(draft.work / "scaling.npy"))
     traces = [Trace.load(draft.work / f"trace-{backend}.npz") for backend in training.backends]

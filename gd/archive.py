@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from gd.data import Array
 from gd.figures import draw
 from gd.record import EpochLog, Record
 from gd.report import Report, render, render_index
@@ -34,6 +38,9 @@ __all__ = [
 
 
 _IF_KILLED = ".if-killed.json"
+_PLAIN = 10_000_000  # bytes of `epochs.csv`; what would be larger is compressed
+_LEVEL = 1  # of gzip: 9 takes 16 times as long for a file that is 16 % smaller
+_BLOCK = 65_536  # epochs written at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,14 +122,14 @@ def discard(reports: Path, name: str, run_id: str) -> None:
 
 
 def write_record(folder: Path, record: Record, log: EpochLog | None) -> None:
-    """Write `run.json` and, where something was trained, `epochs.csv`."""
+    """Write `run.json` and, where something was trained, `epochs.csv`, or `epochs.csv.gz` where it would be above 10 MB."""
     (folder / "run.json").write_text(record.to_json() + "\n", encoding="utf-8")
     if log is not None:
-        _write_epochs(folder / "epochs.csv", record, log)
+        _write_epochs(folder, log)
 
 
 def write_report(folder: Path) -> None:
-    """Draw the figures and render the page from a run's `run.json` and `epochs.csv`: the same bytes each time."""
+    """Draw the figures and render the page from a run's `run.json` and its epochs: the same bytes each time."""
     report = read(folder)
     figures = folder / "figures"
     if report.pictures:
@@ -140,7 +147,9 @@ def read(folder: Path) -> Report:
         ValueError: if `run.json` is not of schema 1.
     """
     record, log = read_run(folder)
-    return Report(record, log, draw(record, log) if log is not None else ())
+    if log is None:
+        return Report(record, None)
+    return Report(record, log, draw(record, log), _epochs_file(folder).name)
 
 
 def read_run(folder: Path) -> tuple[Record, EpochLog | None]:
@@ -151,7 +160,7 @@ def read_run(folder: Path) -> tuple[Record, EpochLog | None]:
         ValueError: if `run.json` is not of schema 1.
     """
     record = read_record(folder)
-    return record, _read_epochs(folder / "epochs.csv") if record.fits else None
+    return record, _read_epochs(_epochs_file(folder)) if record.fits else None
 
 
 def read_record(folder: Path) -> Record:
@@ -221,33 +230,116 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
-def _write_epochs(path: Path, record: Record, log: EpochLog) -> None:
-    """All digits of every number; a cell is empty where a backend had already stopped."""
+def _epochs_file(folder: Path) -> Path:
+    """Where the epochs of a run are, whichever way they were written."""
+    compressed = folder / "epochs.csv.gz"
+    return compressed if compressed.exists() else folder / "epochs.csv"
+
+
+class _Epochs(io.RawIOBase):
+    """A file that is `epochs.csv` as long as it is small, and `epochs.csv.gz` from then on: nothing is written twice.
+
+    Args:
+        folder: in which it is to lie.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._plain = folder, io.BytesIO()
+        self._compressed: gzip.GzipFile | None = None
+        self._file: io.BufferedWriter | None = None  # beneath it
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        if self._compressed is not None:
+            return self._compressed.write(data)
+        self._plain.write(data)
+        if self._plain.tell() > _PLAIN:  # without name and time in its head the same bytes give the same file
+            self._file = (self._folder / "epochs.csv.gz").open("wb")
+            self._compressed = gzip.GzipFile(filename="", mode="wb", compresslevel=_LEVEL, fileobj=self._file, mtime=0)
+            self._compressed.write(self._plain.getbuffer())
+            self._plain = io.BytesIO()
+        return len(data)
+
+    def keep(self) -> None:
+        """Everything has been written: leave one whole file in the folder."""
+        plain, compressed = self._folder / "epochs.csv", self._folder / "epochs.csv.gz"
+        if self._compressed is None or self._file is None:
+            plain.write_bytes(self._plain.getbuffer())
+            compressed.unlink(missing_ok=True)
+        else:
+            self._compressed.close()
+            self._file.close()
+            plain.unlink(missing_ok=True)
+
+
+def _write_epochs(folder: Path, log: EpochLog) -> None:
+    """All digits of every number; a cell is empty where a column has no entry."""
     import pyarrow as pa  # noqa: PLC0415
     from pyarrow import csv  # noqa: PLC0415
 
-    ended = {f"{fit.backend}_": fit.epochs for fit in record.fits}
-    columns = {}
-    for name, values in log.columns.items():
-        until = next((epochs for prefix, epochs in ended.items() if name.startswith(prefix)), len(log))
-        columns[name] = pa.array(values, mask=np.arange(len(log)) >= until)
-    csv.write_csv(pa.table(columns), path, csv.WriteOptions(quoting_style="needed"))
+    def block(name: str, start: int, end: int) -> Any:
+        where, values = log.entries(name)
+        if name not in log.at:
+            return pa.array(values[start:end])
+        first, last = np.searchsorted(where, [start, end])
+        if first == last:
+            return pa.nulls(end - start, pa.float64())
+        filled, empty = np.zeros(end - start), np.ones(end - start, bool)
+        filled[where[first:last] - start], empty[where[first:last] - start] = values[first:last], False
+        return pa.array(filled, mask=empty)
+
+    schema = pa.schema([(name, pa.int64() if name == "epoch" else pa.float64()) for name in log.columns])
+    file = _Epochs(folder)
+    with csv.CSVWriter(file, schema, write_options=csv.WriteOptions(quoting_style="needed")) as writer:
+        for start in range(0, len(log), _BLOCK):
+            end = min(start + _BLOCK, len(log))
+            writer.write_batch(pa.record_batch([block(name, start, end) for name in log.columns], schema=schema))
+    file.keep()
 
 
 def _read_epochs(path: Path) -> EpochLog:
+    """What `_write_epochs` wrote, a block at a time, so that empty cells need no memory.
+
+    Raises:
+        OSError: if the file is missing.
+        ValueError: if it cannot be read.
+    """
     import pyarrow as pa  # noqa: PLC0415
     from pyarrow import csv  # noqa: PLC0415
 
-    with csv.open_csv(path, parse_options=csv.ParseOptions(newlines_in_values=True)) as reader:
-        names = reader.schema.names
-    options = csv.ConvertOptions(
-        column_types={name: pa.int64() if name == "epoch" else pa.float64() for name in names}, null_values=[""]
-    )
-    table = csv.read_csv(path, parse_options=csv.ParseOptions(newlines_in_values=True), convert_options=options)
-    columns = {}
-    for name in names:
-        column = table.column(name).combine_chunks()
-        if name != "epoch":
-            column = column.fill_null(float("nan"))
-        columns[name] = np.frombuffer(column.buffers()[1], dtype=column.type.to_pandas_dtype())[: len(column)]
-    return EpochLog(columns)
+    path.stat()
+    parse = csv.ParseOptions(newlines_in_values=True)
+    try:
+        with csv.open_csv(path, parse_options=parse) as reader:
+            names = reader.schema.names
+        types = {name: pa.int64() if name == "epoch" else pa.float64() for name in names}
+        convert = csv.ConvertOptions(column_types=types, null_values=[""])
+        found: dict[str, list[tuple[Array | range, Array]]] = {name: [] for name in names}
+        done = 0
+        with csv.open_csv(path, parse_options=parse, convert_options=convert) as reader:
+            for batch in reader:
+                for name, column in zip(names, batch.columns, strict=True):
+                    where, values = _entries(column)
+                    found[name].append((range(done, done + len(batch)) if where is None else where + done, values))
+                done += len(batch)
+    except OSError as error:  # a compressed file that is cut off
+        raise ValueError(f"{path.name}: {error}") from None
+    columns, at = {}, {}
+    for name, parts in found.items():
+        columns[name] = np.concatenate([values for _, values in parts])
+        if len(columns[name]) < done:
+            at[name] = np.concatenate([where for where, _ in parts])
+    return EpochLog(columns, at)
+
+
+def _entries(column: Any) -> tuple[Array | None, Array]:
+    """The places of an Arrow column that are not empty, None where all are, and what stands there."""
+    valid, data = column.buffers()
+    first, last = column.offset, column.offset + len(column)
+    values: Array = np.frombuffer(data, column.type.to_pandas_dtype())[first:last]
+    if column.null_count == 0:
+        return None, values
+    where = np.flatnonzero(np.unpackbits(np.frombuffer(valid, np.uint8), bitorder="little")[first:last])
+    return where, values[where]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -21,14 +22,15 @@ class Comparison:
 
     loss_gap: Array  # (k,), of the losses before the step
     relative_loss_gap: Array  # (k,), of √(loss · largest loss so far)
-    weight_gap: Array  # (k,), of any one weight after the step, as trained
-    relative_weight_gap: Array  # (k,), of that weight's scale
+    weight_gap: Array  # (k,), of any one weight after the step, as trained; NaN where no two backends' weights were kept
+    relative_weight_gap: Array  # (k,), of that weight's scale; NaN in the same places
     tolerance: float  # that both relative gaps are held to, at the last epoch; at most 1
     first_epoch_apart: int | None  # None where they never part
+    kept: Array  # (m,), the epochs after which the weights could be compared
 
     @property
     def agree(self) -> bool:
-        """Whether the backends stayed within the tolerance of each other at every epoch."""
+        """Whether the backends stayed within the tolerance of each other at every epoch at which they were compared."""
         return self.first_epoch_apart is None
 
 
@@ -71,6 +73,9 @@ def compare(
     by as much; but never more than the steps can have moved it, Σ 2 α `feature_size` √loss. From the first value that is not
     finite on there is nothing to compare, and the gaps are NaN; if only some of the traces diverged, they part there.
 
+    Where weights were thinned, the losses are compared at every epoch and the weights where every trace has them. What parts
+    in between shows at the next of these, or in a loss before it: the first epoch apart is the first at which it was seen.
+
     Args:
         traces: one a backend, of the same descent; one alone agrees with itself.
         feature_size: root mean square of each column of the design matrix, (p,); weights are only held against themselves
@@ -88,29 +93,34 @@ def compare(
         raise ValueError("traces of different descents: their weights differ in number or dtype")
     k = min(map(len, traces))
     loss = np.array([trace.loss[:k] for trace in traces])  # (backends, k)
-    theta = np.array([trace.theta[1 : k + 1] for trace in traces], dtype=np.float64)  # (backends, k, p)
-    finite = np.isfinite(loss).all(axis=0) & np.isfinite(theta).all(axis=(0, 2))
+    steps = reduce(np.intersect1d, (trace.steps[1:] for trace in traces))  # no further than the shortest goes
+    theta = np.array([trace.theta[np.searchsorted(trace.steps, steps)] for trace in traces], dtype=np.float64)
+    kept = steps - 1  # theta (backends, m, p) is that after these epochs
+    finite = np.isfinite(loss).all(axis=0)
+    finite[kept] &= np.isfinite(theta).all(axis=(0, 2))
     until = k if finite.all() else int(np.argmin(finite))
+    at = kept[kept < until]
     loss_gap, relative_loss, weight_gap, relative_weight = np.full((4, k), np.nan)
     with np.errstate(over="ignore", divide="ignore"):
         loss_gap[:until] = np.ptp(loss[:, :until], axis=0)
         now = np.abs(loss[:, :until]).max(axis=0)
         most = np.sqrt(np.maximum.accumulate(now))
         relative_loss[:until] = _ratio(loss_gap[:until], np.sqrt(now) * most)
-        gap = np.ptp(theta[:, :until], axis=0)  # (until, p)
-        scale = np.maximum.accumulate(np.abs(theta[:, :until]).max(axis=0), axis=0)
+        theta = theta[:, : len(at)]
+        gap = np.ptp(theta, axis=0)  # (m, p)
+        scale = np.maximum.accumulate(np.abs(theta).max(axis=0), axis=0)
         if feature_size is not None:
-            moved = 2 * rate * feature_size * np.cumsum(np.sqrt(now))[:, None]
-            scale = np.maximum(scale, np.minimum(most[:, None] / feature_size, moved))
-        weight_gap[:until] = gap.max(axis=1)
-        relative_weight[:until] = _ratio(gap, scale).max(axis=1)
+            moved = 2 * rate * feature_size * np.cumsum(np.sqrt(now))[at, None]
+            scale = np.maximum(scale, np.minimum(most[at, None] / feature_size, moved))
+        weight_gap[at] = gap.max(axis=1)
+        relative_weight[at] = _ratio(gap, scale).max(axis=1)
 
     allowed = tolerance(traces[0].theta.dtype, k, rows, growth)
     apart = np.flatnonzero((relative_weight[:until] > allowed[:until]) | (relative_loss[:until] > allowed[:until]))
     first = int(apart[0]) if len(apart) else None
     if first is None and until < k and allowed[until] < 1 and not all(t.outcome == Outcome.DIVERGED for t in traces):
         first = until
-    return Comparison(loss_gap, relative_loss, weight_gap, relative_weight, min(float(allowed[-1]), 1.0), first)
+    return Comparison(loss_gap, relative_loss, weight_gap, relative_weight, min(float(allowed[-1]), 1.0), first, kept)
 
 
 def _ratio(gap: Array, scale: Array) -> Array:

@@ -18,7 +18,7 @@ __all__ = ["Diagnosis", "GradientCheck", "Spectrum", "check_gradient", "diagnose
 
 _CLOSE = 1e-6  # of the first excess loss: where a descent counts as having arrived
 _MOST_EPOCHS = 10**12
-_BLOCK = 16_384  # rows
+_BLOCK = 16_384  # rows, or epochs
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,7 +72,11 @@ class Spectrum:
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):
             energy = self.eigenvalues * self.start**2 / 2
             factors = np.abs(1 - rate * self.eigenvalues)
-            return np.asarray((factors[None, :] ** (2.0 * np.asarray(epochs)[:, None])) @ energy)
+            excess = np.empty(len(epochs))
+            for start in range(0, len(epochs), _BLOCK):  # a million epochs need no (k, p)
+                block = slice(start, start + _BLOCK)
+                excess[block] = (factors[None, :] ** (2.0 * np.asarray(epochs[block])[:, None])) @ energy
+            return excess
 
     def epochs_to(self, rate: float, share: float = _CLOSE) -> float:
         """Epochs until the excess loss has fallen to this share of its first value; infinite where it never does."""

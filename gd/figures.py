@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PNG_WIDTH", "Picture", "decimate", "draw", "loss_png", "loss_words"]
 
-POINTS = 1000  # buckets along the epochs; each keeps its lowest and its highest value
+POINTS = 1000  # columns along the epochs, finer than a pixel; each keeps its lowest and its highest value
 PNG_WIDTH = 552  # pixels at which a mail shows its picture: 600 less a margin at each side
 _COLOURS = 64  # of a PNG: two lines, ink and greys, with the steps between them
 
@@ -85,7 +85,7 @@ def decimate(x: Array, y: Array, buckets: int = POINTS) -> tuple[Array, Array]:
     Args:
         x: ascending, (k,).
         y: (k,); what is not finite is left out.
-        buckets: parts of equal length.
+        buckets: parts of equal width, as the columns of pixels are.
 
     Returns:
         The points that remain, in order, each at most (2 · buckets,).
@@ -94,12 +94,14 @@ def decimate(x: Array, y: Array, buckets: int = POINTS) -> tuple[Array, Array]:
     x, y = x[finite], y[finite]
     if len(x) <= 2 * buckets:
         return x, y
-    edges = np.linspace(0, len(x), buckets + 1).astype(int)
-    keep = {0, len(x) - 1}
-    for low, high in pairwise(edges):
-        keep.add(low + int(np.argmin(y[low:high])))
-        keep.add(low + int(np.argmax(y[low:high])))
-    chosen = np.array(sorted(keep))
+    starts = np.unique(np.searchsorted(x, np.linspace(x[0], x[-1], buckets + 1)[:-1]))  # of each bucket with points in it
+    lengths = np.diff(np.append(starts, len(x)))
+    kept = [0, len(x) - 1]
+    for extreme in (np.minimum, np.maximum):
+        at = np.flatnonzero(y == np.repeat(extreme.reduceat(y, starts), lengths))
+        bucket = np.searchsorted(starts, at, side="right")
+        kept.extend(at[np.flatnonzero(np.diff(bucket, prepend=0))])  # the first of each bucket
+    chosen = np.unique(kept)
     return x[chosen], y[chosen]
 
 
@@ -178,7 +180,7 @@ def _lines(axes: Axes, record: Record, log: EpochLog, column: str) -> list[tuple
     labels = []
     for position, fit in enumerate(record.fits):
         colour, dash, marker = _look(fit)
-        x, y = decimate(log["epoch"], log[f"{fit.backend}_{column}"])
+        x, y = decimate(*log.entries(f"{fit.backend}_{column}"))
         if len(y) == 0:
             continue
         every = max(len(x) // 8, 1)
@@ -263,7 +265,7 @@ def _loss(record: Record, log: EpochLog) -> Picture:
 def _loss_figure(record: Record, log: EpochLog) -> Figure:
     figure, axes = _figure()
     _epochs(axes, len(log))
-    _log_axis(axes, [log[f"{fit.backend}_loss"] for fit in record.fits])
+    _log_axis(axes, [log.entries(f"{fit.backend}_loss")[1] for fit in record.fits])
     axes.set_ylabel(f"loss, {visible(record.dataset.target, 24)} squared")
     _label_ends(axes, _lines(axes, record, log, "loss"))
     return figure
@@ -275,7 +277,7 @@ def _excess(record: Record, log: EpochLog) -> Picture:
     _epochs(axes, len(log))
     theory = log["theory_excess_loss"]
     theory = np.where(theory > 1e-32 * theory[0], theory, np.nan)  # below, rounding has long taken over
-    _log_axis(axes, [*(log[f"{fit.backend}_excess_loss"] for fit in record.fits), theory])
+    _log_axis(axes, [*(log.entries(f"{fit.backend}_excess_loss")[1] for fit in record.fits), theory])
     axes.set_ylabel("loss above the optimum")
     labels = _lines(axes, record, log, "excess_loss")
     x, y = decimate(log["epoch"], theory)
@@ -298,8 +300,8 @@ def _excess(record: Record, log: EpochLog) -> Picture:
 def _gradient(record: Record, log: EpochLog) -> Picture:
     figure, axes = _figure()
     _epochs(axes, len(log))
-    threshold = record.training.tolerance * float(log[f"{record.fits[0].backend}_gradient_norm"][0])
-    series = [log[f"{fit.backend}_gradient_norm"] for fit in record.fits]
+    threshold = record.training.tolerance * float(log.entries(f"{record.fits[0].backend}_gradient_norm")[1][0])
+    series = [log.entries(f"{fit.backend}_gradient_norm")[1] for fit in record.fits]
     logarithmic = _log_axis(axes, [*series, np.array([threshold])])
     axes.set_ylabel("gradient norm")
     labels = _lines(axes, record, log, "gradient_norm")
@@ -319,17 +321,17 @@ def _weights(record: Record, log: EpochLog) -> Picture:
     _epochs(axes, len(log) + 1)
     axes.set_xlabel("epochs done")
     features, optimum = record.dataset.features, _optimum_as_trained(record)
-    paths = [_as_trained(record, log, fit) for fit in record.fits]  # each (epochs + 1, p)
+    done, paths = zip(*(_as_trained(record, log, fit) for fit in record.fits), strict=True)
     ends = np.nan_to_num(np.abs(paths[0][-1, : len(features)]), posinf=0)
     shown = sorted(np.argsort(-ends, kind="stable")[: len(_WEIGHTS)])
     diverged = record.verdict == "diverged"
     if diverged:  # they swing from side to side: their size is what can be read
-        paths, optimum = [np.abs(path) for path in paths], np.abs(optimum)
+        paths, optimum = tuple(np.abs(path) for path in paths), np.abs(optimum)
     labels = []
     alone = len(shown) == 1
-    for position, (fit, path) in enumerate(zip(record.fits, paths, strict=True)):
+    for position, (fit, steps, path) in enumerate(zip(record.fits, done, paths, strict=True)):
         for colour, j in zip([_look(fit)[0]] if alone else _WEIGHTS, shown, strict=False):
-            x, y = decimate(np.arange(len(path)), path[:, j])
+            x, y = decimate(steps, path[:, j])
             axes.plot(x, y, color=colour, linestyle=_look(fit)[1], linewidth=1.8 - 0.5 * position, zorder=3 + position)
             if position == 0 or record.verdict == "disagree":
                 name = visible(features[j], 14)
@@ -360,11 +362,12 @@ def _gap(record: Record, log: EpochLog) -> Picture:
     figure, axes = _figure()
     _epochs(axes, len(log))
     epsilon = float(np.finfo(record.training.dtype).eps)
-    gap, allowed = log["relative_weight_gap"] / epsilon, record.comparison.tolerance / epsilon
+    epochs, gap = log.entries("relative_weight_gap")
+    gap, allowed = gap / epsilon, record.comparison.tolerance / epsilon
     floor = 0.1  # an exact agreement has no place on a log axis: it is drawn at the bottom
     drawn = np.where(np.isfinite(gap), np.maximum(gap, floor), np.nan)
     _log_axis(axes, [drawn, np.array([floor, 10.0, allowed])])
-    x, y = decimate(log["epoch"], drawn)
+    x, y = decimate(epochs, drawn)
     axes.plot(x, y, color="#0072b2", linewidth=1.2, zorder=3)
     axes.axhline(allowed, color=LIMIT, linewidth=1)
     axes.axhspan(allowed, axes.get_ylim()[1], facecolor="none", edgecolor=LIMIT, hatch="////", linewidth=0, alpha=0.25)
@@ -392,7 +395,7 @@ def _parabola(record: Record, log: EpochLog) -> Picture:
     figure, axes = _figure(top=0.92)
     (curvature,), (optimum,) = record.diagnosis.hessian[0], _optimum_as_trained(record)
     base = record.diagnosis.optimum_loss or 0.0
-    paths = [_as_trained(record, log, fit)[:, 0] for fit in record.fits]
+    paths = [_as_trained(record, log, fit)[1][:, 0] for fit in record.fits]
     reach = 1.15 * _reach([path - optimum for path in paths], abs(optimum))
     grid = np.linspace(optimum - reach, optimum + reach, 200)
     axes.plot(grid, base + curvature / 2 * (grid - optimum) ** 2, color=THEORY, linewidth=1, zorder=2)
@@ -426,7 +429,7 @@ def _contours(record: Record, log: EpochLog) -> Picture:
     assert record.diagnosis.hessian is not None
     figure, axes = _figure(3.8)
     hessian, optimum = np.array(record.diagnosis.hessian), _optimum_as_trained(record)
-    paths = [_as_trained(record, log, fit) for fit in record.fits]
+    paths = [_as_trained(record, log, fit)[1] for fit in record.fits]
     reaches = [1.2 * _reach([path[:, j] - optimum[j] for path in paths], abs(optimum[j])) for j in (0, 1)]
     reaches = [max(reach, 0.15 * max(reaches)) for reach in reaches]
     first, second = (np.linspace(optimum[j] - reaches[j], optimum[j] + reaches[j], 120) for j in (0, 1))
@@ -470,12 +473,13 @@ def _scaling(record: Record) -> Scaling:
     return Scaling(np.array(record.training.shift), np.array(record.training.scale))
 
 
-def _as_trained(record: Record, log: EpochLog, fit: Fit) -> Array:
-    """The weights as the descent saw them, from the start at 0 on, (epochs of this fit + 1, p)."""
+def _as_trained(record: Record, log: EpochLog, fit: Fit) -> tuple[Array, Array]:
+    """The weights that were kept, as the descent saw them, from the start at 0 on: steps done, (m + 1,), and (m + 1, p)."""
     intercept = record.training.intercept
-    weights = log.weights(fit.backend, record.dataset.features, intercept)[: fit.epochs]
+    epochs, weights = log.weights(fit.backend, record.dataset.features, intercept)
     with np.errstate(over="ignore", invalid="ignore"):
-        return np.vstack([np.zeros(weights.shape[1]), _scaling(record).from_units(weights, intercept)])
+        path = np.vstack([np.zeros(weights.shape[1]), _scaling(record).from_units(weights, intercept)])
+    return np.append(0, epochs + 1), path
 
 
 def _optimum_as_trained(record: Record) -> Array:
@@ -495,5 +499,5 @@ def _reach(offsets: Sequence[Array], least: float) -> float:
 
 
 def _way(log: EpochLog, fit: Fit, column: str) -> str:
-    values = log[f"{fit.backend}_{column}"]
-    return f"{fit.title} from {number(float(values[0]))} to {number(float(values[fit.epochs - 1]))}"
+    _, values = log.entries(f"{fit.backend}_{column}")
+    return f"{fit.title} from {number(float(values[0]))} to {number(float(values[-1]))}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["count", "number", "visible"]
+__all__ = ["count", "number", "ordinal", "visible"]
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -42,6 +42,12 @@ def number(value: float | None, digits: int = 4, *, keep_zeros: bool = False, pl
 def count(value: int | None) -> str:
     """A whole number with commas for thousands; "—" for None."""
     return "—" if value is None else f"{value:,}"
+
+
+def ordinal(value: int) -> str:
+    """1st, 2nd, 3rd, 4th, 11th, 1,000th."""
+    ending = "th" if value % 100 in {11, 12, 13} else {1: "st", 2: "nd", 3: "rd"}.get(value % 10, "th")
+    return f"{value:,}{ending}"
 
 
 def visible(name: str, width: int = 60) -> str:

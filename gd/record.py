@@ -7,7 +7,7 @@ import io
 import math
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -64,6 +64,7 @@ class Settings(_Part):
     epochs: int
     tolerance: float
     stops_early: bool
+    keep_weights: int | None = 1  # of every so many epochs, as a number; None where auto never came to one
     dtype: str
     intercept: bool
     standardize: bool
@@ -160,25 +161,37 @@ class Record(_Part):
 class EpochLog:
     """Every epoch of every backend: the columns of `epochs.csv`, in its order.
 
+    A column has an entry at every epoch, or only at those that `at` names for it: the weights where they were thinned, and
+    anything of a backend that stopped earlier than another. No array here is as long as all epochs times all weights.
+
     Named `epoch`; for each backend b `b_loss`, `b_excess_loss`, `b_gradient_norm`, `b_weight_FEATURE` and `b_intercept`
     (weights in the units of the CSV); `theory_excess_loss`; and the gaps `loss_gap`, `relative_loss_gap`, `weight_gap`,
-    `relative_weight_gap`. A backend that stopped earlier has NaN from there on.
+    `relative_weight_gap`.
     """
 
-    columns: dict[str, Array]  # each (epochs,)
+    columns: dict[str, Array]  # each (epochs,), or (m,) where it is named in `at`
+    at: dict[str, Array] = field(default_factory=dict)  # each (m,), ascending
 
     def __len__(self) -> int:
         """Epochs of the backend that trained longest."""
         return len(self.columns["epoch"])
 
     def __getitem__(self, column: str) -> Array:
-        """One column, (epochs,)."""
-        return self.columns[column]
+        """One column, (epochs,); NaN where it has no entry."""
+        if column not in self.at:
+            return self.columns[column]
+        whole = np.full(len(self), np.nan)
+        whole[self.at[column]] = self.columns[column]
+        return whole
 
-    def weights(self, backend: str, features: Sequence[str], intercept: bool) -> Array:
-        """The weights after each epoch in CSV units, the intercept last, (epochs, p)."""
+    def entries(self, column: str) -> tuple[Array, Array]:
+        """The epochs at which a column has an entry, and these, each (m,)."""
+        return self.at.get(column, self.columns["epoch"]), self.columns[column]
+
+    def weights(self, backend: str, features: Sequence[str], intercept: bool) -> tuple[Array, Array]:
+        """The epochs after which the weights were kept, (m,), and these in CSV units, the intercept last, (m, p)."""
         names = [f"{backend}_weight_{feature}" for feature in features] + [f"{backend}_intercept"] * intercept
-        return np.stack([self.columns[name] for name in names], axis=1)
+        return self.entries(names[0])[0], np.stack([self.columns[name] for name in names], axis=1)
 
 
 def epoch_log(
@@ -201,24 +214,35 @@ def epoch_log(
         comparison: of the same traces.
         diagnosis: of the same traces.
     """
-    longest = max(map(len, traces))
-    epochs = np.arange(longest)
+    every = max(trace.keep_weights for trace in traces)
+    epochs = np.arange(max(map(len, traces)))
     columns: dict[str, Array] = {"epoch": epochs}
+    at: dict[str, Array] = {}
+
+    def put(name: str, values: Array, where: Array) -> None:
+        columns[name] = values
+        if len(where) < len(epochs):
+            at[name] = where
+
     for name, trace in zip(names, traces, strict=True):
+        chosen = (trace.steps % every == 0) | (trace.steps == len(trace))  # one backend may have been thinned once more
+        steps, theta = trace.steps[chosen], trace.theta[chosen].astype(np.float64)
         with np.errstate(over="ignore", invalid="ignore"):
-            after = scaling.to_units(trace.theta[1:].astype(np.float64), intercept)
-        excess = diagnosis.spectrum.excess(trace.theta[:-1].astype(np.float64))
-        columns[f"{name}_loss"] = _padded(trace.loss, longest)
-        columns[f"{name}_excess_loss"] = _padded(excess, longest)
-        columns[f"{name}_gradient_norm"] = _padded(trace.gradient_norm, longest)
+            after = scaling.to_units(theta[1:], intercept)
+        seen = epochs[: len(trace)]
+        put(f"{name}_loss", trace.loss, seen)
+        put(f"{name}_excess_loss", diagnosis.spectrum.excess(theta[:-1]), steps[:-1])
+        put(f"{name}_gradient_norm", trace.gradient_norm, seen)
         for j, feature in enumerate(features):
-            columns[f"{name}_weight_{feature}"] = _padded(after[:, j], longest)
+            put(f"{name}_weight_{feature}", after[:, j].copy(), steps[1:] - 1)
         if intercept:
-            columns[f"{name}_intercept"] = _padded(after[:, -1], longest)
+            put(f"{name}_intercept", after[:, -1].copy(), steps[1:] - 1)
     columns["theory_excess_loss"] = diagnosis.spectrum.predicted_excess(diagnosis.rate, epochs)
-    for gap in ("loss_gap", "relative_loss_gap", "weight_gap", "relative_weight_gap"):
-        columns[gap] = _padded(getattr(comparison, gap), longest)
-    return EpochLog(columns)
+    for gap in ("loss_gap", "relative_loss_gap"):
+        put(gap, getattr(comparison, gap), epochs[: len(comparison.loss_gap)])
+    for gap in ("weight_gap", "relative_weight_gap"):
+        put(gap, getattr(comparison, gap)[comparison.kept], comparison.kept)
+    return EpochLog(columns, at)
 
 
 def trained(
@@ -250,7 +274,9 @@ def trained(
     return Record(
         run=run,
         dataset=reading.provenance,
-        training=_settings(training, diagnosis.rate, scaling, reading.method),
+        training=_settings(
+            training, diagnosis.rate, scaling, reading.method, max(trace.keep_weights for trace in traces)
+        ),
         fits=fits,
         comparison=_agreement(comparison),
         diagnosis=_findings(diagnosis, reading.provenance.features, training, scaling, traces),
@@ -264,7 +290,7 @@ def failed(run: Run, source: Source, name: str, training: Training, error: Excep
     return Record(
         run=run,
         dataset=Provenance(name=name, path=source.shown, target=source.target, features=source.features or ()),
-        training=_settings(training, None, None, None),
+        training=_settings(training, None, None, None, None),
         verdict="failed",
         error=Failure(type=type(error).__name__, message=str(error) or repr(error), where=where),
     )
@@ -285,7 +311,7 @@ def command(source: Source, training: Training) -> str:
         words += ["--target", source.target]
     if source.features:
         words += ["--features", _row(source.features)]
-    for name in ("loss", "optimizer", "learning_rate", "epochs", "tolerance", "dtype", "method"):
+    for name in ("loss", "optimizer", "learning_rate", "epochs", "tolerance", "keep_weights", "dtype", "method"):
         if (value := getattr(training, name)) != getattr(default, name):
             words += [f"--{name.replace('_', '-')}", str(value)]
     for name in ("intercept", "standardize"):
@@ -313,7 +339,11 @@ def _verdict(fits: Sequence[Fit], comparison: Comparison) -> Verdict:
 
 
 def _settings(
-    training: Training, rate: float | None, scaling: Scaling | None, method: Literal["rows", "moments"] | None
+    training: Training,
+    rate: float | None,
+    scaling: Scaling | None,
+    method: Literal["rows", "moments"] | None,
+    every: int | None,
 ) -> Settings:
     return Settings(
         loss=training.loss,
@@ -323,6 +353,7 @@ def _settings(
         epochs=training.epochs,
         tolerance=training.stop_below,
         stops_early=training.stops_early,
+        keep_weights=every if training.keep_weights == "auto" else training.keep_weights,
         dtype=training.dtype,
         intercept=training.intercept,
         standardize=training.standardize,
@@ -377,6 +408,8 @@ def _agreement(comparison: Comparison) -> Agreement:
         return _finite(float(np.nanmax(gaps))) if np.isfinite(gaps).any() else None
 
     nothing = "no epoch in which every backend was finite"
+    if np.isfinite(comparison.loss_gap).any():
+        nothing += ", and after which the weights of all were kept"
     gaps = {
         f"max_{name}": largest(getattr(comparison, name))
         for name in ("weight_gap", "loss_gap", "relative_weight_gap", "relative_loss_gap")
@@ -438,12 +471,6 @@ def _findings(
         hessian=tuple(tuple(map(float, row)) for row in hessian) if small else None,
         reasons=reasons,
     )
-
-
-def _padded(values: Array, length: int) -> Array:
-    padded = np.full(length, np.nan)
-    padded[: len(values)] = values
-    return padded
 
 
 def _finite(value: float) -> float | None:

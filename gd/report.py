@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gd.figures import THEMED, Picture
-from gd.notation import count, number, visible
+from gd.notation import count, number, ordinal, visible
 from gd.record import EpochLog, Fit, Record
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ __all__ = [
     "WORDS",
     "Report",
     "Table",
+    "cells",
     "environment",
     "equations",
     "headline",
@@ -31,6 +32,7 @@ __all__ = [
     "render_index",
     "sampled_epochs",
     "sentence",
+    "shown_epochs",
 ]
 
 SYMBOLS = {"converged": "✓", "exhausted": "…", "diverged": "✕", "disagree": "≠", "failed": "!"}
@@ -54,6 +56,7 @@ class Report:
     record: Record
     log: EpochLog | None  # None where nothing was trained
     pictures: Sequence[Picture] = ()
+    epochs_file: str = "epochs.csv"  # beside the page
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,9 @@ def sentence(record: Record, *, plain: bool = False) -> str:
         if len(record.fits) == 1:
             return f"{text}. No other backend ran to check it."
         gap = record.comparison.max_relative_weight_gap
+        if gap is None:  # they ended at different epochs before the first that would have been kept
+            losses = num(_upwards(record.comparison.max_relative_loss_gap), 1)
+            return f"{text}. Their losses never differed by more than {losses}; no weights of one epoch were kept."
         if gap == 0:
             return f"{text} and never differed."
         return f"{text} and never differed by more than {num(_upwards(gap), 1)}, relative to the weights."
@@ -234,12 +240,29 @@ def sampled_epochs(epochs: int, most: int = _ALL_ROWS, rows: int = _SAMPLED_ROWS
     return ordered if len(ordered) <= rows else [*ordered[: rows - 1], epochs - 1]
 
 
+def shown_epochs(record: Record, log: EpochLog, most: int = _ALL_ROWS, rows: int = _SAMPLED_ROWS) -> list[int]:
+    """Epochs for a table that has weights in it: `sampled_epochs` of those after which they were kept."""
+    every = record.training.keep_weights or 1
+    kept = range(every - 1, len(log), every)
+    if len(log) % every == 0:
+        return [kept[j] for j in sampled_epochs(len(kept), most, rows)]
+    return [*(kept[j] for j in sampled_epochs(len(kept), most - 1, rows - 1)), len(log) - 1]
+
+
+def cells(log: EpochLog, column: str, epochs: Sequence[int], digits: int = 4) -> list[str]:
+    """What a column of a table says at some epochs; a dash where the log has no entry."""
+    where, values = log.entries(column)
+    found, there = np.searchsorted(where, epochs), np.isin(epochs, where)
+    return [number(float(values[j]), digits, keep_zeros=True) if known else "—" for j, known in zip(found, there, strict=True)]
+
+
 def epoch_table(record: Record, log: EpochLog) -> Table:
     """The table of epoch logs: epoch, then loss, weights and gradient norm of each backend, then the gap.
 
-    The loss and the gradient are those before the epoch's step, the weights those after it.
+    The loss and the gradient are those before the epoch's step, the weights those after it. Where weights were thinned, only
+    epochs after which they were kept are shown.
     """
-    shown = sampled_epochs(len(log))
+    shown = shown_epochs(record, log)
     features = record.dataset.features[:_WEIGHT_COLUMNS]
     groups: list[tuple[str, int]] = [("", 1)]
     heads, columns = ["epoch"], []
@@ -253,16 +276,15 @@ def epoch_table(record: Record, log: EpochLog) -> Table:
         titles.append("gradient norm")
         groups.append((fit.title, len(names)))
         heads += titles
-        columns += [(f"{fit.backend}_{name}", fit.epochs) for name in names]
+        columns += [f"{fit.backend}_{name}" for name in names]
     if len(record.fits) > 1:
         groups.append(("gap", 2))
         heads += ["loss", "weights"]
-        columns += [("loss_gap", len(log)), ("weight_gap", len(log))]
-    rows = tuple(
-        (count(t), *(number(float(log[name][t]), keep_zeros=True) if t < ended else "—" for name, ended in columns))
-        for t in shown
-    )
+        columns += ["loss_gap", "weight_gap"]
+    rows = tuple(zip(map(count, shown), *(cells(log, name, shown) for name in columns), strict=True))
     parts = [f"showing {count(len(shown))} of {count(len(log))} epochs"] if len(shown) < len(log) else []
+    if (every := record.training.keep_weights) is not None and every > 1:
+        parts.append(f"the weights of every {ordinal(every)} epoch are kept")
     if len(features) < len(record.dataset.features):
         parts.append(f"showing the weights of {len(features)} of {len(record.dataset.features)} features")
     return Table(tuple(groups), tuple(heads), rows, ", ".join(parts))
@@ -279,12 +301,13 @@ def notebook_tables(record: Record, log: EpochLog) -> list[tuple[str, Table]]:
     feature = record.dataset.features[0]
     tables = []
     for fit in record.fits:
-        losses, weights = log[f"{fit.backend}_loss"], log[f"{fit.backend}_weight_{feature}"]
+        losses = log[f"{fit.backend}_loss"]
+        epochs, weights = log.entries(f"{fit.backend}_weight_{feature}")
         by_hand = fit.backend == "numpy"
         rows = tuple(
             (str(t), str(float(np.round(np.float32(losses[t]), 3)) if by_hand else round(float(losses[t]), 3)),
-             str(round(float(weights[t]), 3)))
-            for t in range(fit.epochs)
+             str(round(float(weight), 3)))
+            for t, weight in zip(epochs.tolist(), weights, strict=True)
         )  # fmt: skip
         part = "Part 1, by hand in NumPy" if by_hand else f"Part 2, by autograd in {fit.title}"
         tables.append((part, Table((), ("epoch", "loss", "W"), rows)))
@@ -319,7 +342,7 @@ def render(report: Report) -> str:
     """The whole page: one HTML file that asks for nothing else.
 
     Args:
-        report: read back from `run.json` and `epochs.csv`, or as they will be written; the same page either way.
+        report: read back from `run.json` and its epochs, or as they will be written; the same page either way.
     """
     record, log = report.record, report.log
     return (
@@ -332,6 +355,7 @@ def render(report: Report) -> str:
             pictures={picture.name: picture for picture in report.pictures},
             drawings={picture.name: inline(picture) for picture in report.pictures},
             epochs=epoch_table(record, log) if log is not None and record.fits else None,
+            epochs_file=report.epochs_file,
             notebook=notebook_tables(record, log) if log is not None else [],
             wrong=_wrong_gradients(record) if record.fits else [],
         )
@@ -374,7 +398,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"number": number, "count": count, "visible": visible, "when": _when}
+    made.filters |= {"number": number, "count": count, "ordinal": ordinal, "visible": visible, "when": _when}
     made.globals |= {"SYMBOLS": SYMBOLS, "headline": headline}
     return made
 

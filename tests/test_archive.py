@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ import pytest
 
 from gd import archive
 from gd.data import Source, bundled
+from gd.record import EpochLog
 from gd.report import Report
 from gd.training import Training
 from tests.conftest import run_tasks
@@ -130,3 +132,51 @@ def test_names_of_columns_survive_epochs_csv(tmp_path: Path) -> None:
     log = archive.read(folder).log
     assert log is not None
     assert {"numpy_weight_a,b", 'numpy_weight_c"d', "numpy_weight_e\nf"} <= set(log.columns)
+
+
+def long_log(epochs: int) -> EpochLog:
+    """Losses of every epoch in all their digits, and a weight that was kept of every 50th."""
+    rng = np.random.default_rng(8)
+    kept = np.arange(49, epochs, 50)
+    columns = {"epoch": np.arange(epochs), **{f"numpy_{name}": rng.normal(size=epochs) for name in "abcdef"}}
+    weight = rng.normal(size=len(kept))
+    weight[:3] = [np.nan, np.inf, 5e-324][: len(weight)]
+    return EpochLog(columns | {"numpy_weight_x": weight}, {"numpy_weight_x": kept})
+
+
+@pytest.mark.parametrize("epochs", [1, 49, 50, 65_536, 65_537, 150_000])
+def test_a_log_survives_its_file(epochs: int, tmp_path: Path) -> None:
+    """Read back, every number and every gap is what was written; above 10 MB the file is compressed, and alone."""
+    log = long_log(epochs)
+    (tmp_path / "epochs.csv").write_text("old", encoding="utf-8")
+    archive._write_epochs(tmp_path, log)
+    assert [f"epochs.csv{'.gz' if epochs > 100_000 else ''}"] == [path.name for path in tmp_path.iterdir()]
+    again = archive._read_epochs(archive._epochs_file(tmp_path))
+    assert list(log.columns) == list(again.columns)
+    for name in log.columns:
+        for expected, actual in zip(log.entries(name), again.entries(name), strict=True):
+            assert expected.tobytes() == actual.tobytes()
+
+
+def test_a_compressed_log_is_the_same_bytes_each_time(tmp_path: Path) -> None:
+    """Neither the time nor a name is in it, and gunzip gets the lines that would have stood in the plain file."""
+    log = long_log(150_000)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        archive._write_epochs(tmp_path / name, log)
+    first, second = ((tmp_path / name / "epochs.csv.gz").read_bytes() for name in ("a", "b"))
+    assert first == second
+    assert bytes(4) == first[4:8]
+    lines = gzip.decompress(first).splitlines()
+    assert 150_001 == len(lines)
+    assert b"," + repr(float(log["numpy_a"][77])).encode() + b"," in lines[78]
+    assert lines[78].endswith(b",")  # no weight was kept there
+
+
+def test_a_compressed_log_that_is_cut_off_is_refused(tmp_path: Path) -> None:
+    """The error names the file; it is not taken for a shorter log."""
+    archive._write_epochs(tmp_path, long_log(150_000))
+    whole = (tmp_path / "epochs.csv.gz").read_bytes()
+    (tmp_path / "epochs.csv.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"epochs\.csv\.gz"):
+        archive._read_epochs(tmp_path / "epochs.csv.gz")

@@ -41,6 +41,8 @@ def words(line: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int | st
             "--learning-rate: input should be greater than 0, not -1.0.",
         ),
         (["run", "a.csv", "--target", "y", "--epochs", "0"], "--epochs: input should be greater than or equal to 1, not 0."),
+        (["run", "a.csv", "--target", "y", "--keep-weights", "all"], "--keep-weights: 'all' is neither a number nor auto."),
+        (["run", "a.csv", "--target", "y", "--keep-weights", "2.5"], "--keep-weights: input should be a valid integer"),
         (["run", "a.csv", "--target", "y", "--backends", "abacus"], "no backend 'abacus'; available are numpy, torch."),
         (["run", "a.csv", "--target", "y", "--backends", "numpy,numpy"], "'numpy' is named twice."),
         (["run", "a.csv", "--target", "y", "--dtype", "float16"], "float16"),
@@ -192,10 +194,13 @@ def test_json_is_all_there_is(environment: dict[str, str], tmp_path: Path) -> No
     X = rng.normal(size=(20, 1))
     write_csv(tmp_path / "good.csv", X, X[:, 0])
     (tmp_path / "bad.csv").write_text("x0,y\n1,2\n3,inf\n", encoding="utf-8")
-    done = gd(["run", "good.csv", "bad.csv", "missing.csv", "--target", "y", "--json"], environment, tmp_path)
+    line = ["run", "good.csv", "bad.csv", "missing.csv", "--target", "y", "--keep-weights", "3", "--json"]
+    done = gd(line, environment, tmp_path)
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert 1 == done.returncode
     assert ["converged", "failed", "failed"] == [record["verdict"] for record in found]
+    assert [3, 3, 3] == [record["training"]["keep_weights"] for record in found]
+    assert found[0]["run"]["command"].endswith(" --keep-weights 3")
     assert "bad.csv, line 3, column 'y'" == found[1]["error"]["where"]
     kept = sorted((tmp_path / "reports" / "good").glob("*/run.json"))
     assert [found[0]] == [json.loads(path.read_text(encoding="utf-8")) for path in kept]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ def trace(loss: list[float], theta: list[list[float]], outcome: Outcome = Outcom
     """A trace from its losses and its weights after each step."""
     k = len(loss)
     rows = np.array([[0.0] * len(theta[0]), *theta], dtype)
-    return Trace(np.array(loss), np.ones(k), rows, np.arange(k) * 1.0, loss[-1], outcome)
+    return Trace(np.array(loss), np.ones(k), rows, np.arange(k) * 1.0, loss[-1], outcome, np.arange(k + 1))
 
 
 def test_equal_traces_agree() -> None:
@@ -172,3 +173,59 @@ def test_nothing_and_strangers_are_refused() -> None:
         compare([])
     with pytest.raises(ValueError, match="different descents"):
         compare([trace([1.0], [[1.0]]), trace([1.0], [[1.0, 2.0]])])
+
+
+def thinned(whole: Trace, every: int) -> Trace:
+    """The same descent with the weights of every so many epochs, and the last."""
+    steps = np.union1d(np.arange(0, len(whole), every), len(whole))
+    return replace(whole, theta=whole.theta[steps], steps=steps)
+
+
+def test_thinned_weights_are_compared_where_all_have_them(plane: Dataset) -> None:
+    """Every loss gap is there, and the weight gaps at the common epochs, as if nothing had been thinned."""
+    A = design(plane.X, True)
+    traces = [
+        train(backends.get(name).objective(least_squares(A, plane.y)), 4, gradient_descent(0.1), epochs=100)
+        for name in backends.available()
+    ]
+    whole, thin = compare(traces, np.ones(4)), compare([thinned(traces[0], 3), thinned(traces[1], 6)], np.ones(4))
+    assert [*range(5, 100, 6), 99] == thin.kept.tolist()
+    assert whole.loss_gap.tobytes() == thin.loss_gap.tobytes()
+    assert whole.weight_gap[thin.kept].tobytes() == thin.weight_gap[thin.kept].tobytes()
+    assert np.isnan(np.delete(thin.weight_gap, thin.kept)).all()
+    assert np.isnan(np.delete(thin.relative_weight_gap, thin.kept)).all()
+    assert thin.agree
+
+
+def test_a_disagreement_between_kept_weights_is_seen_in_the_loss() -> None:
+    """The loss parts at epoch 2, whichever weights were kept."""
+    losses = [16.0, 8.0, 4.0, 2.0, 1.0]
+    first = trace(losses, [[float(t)] for t in range(5)])
+    second = trace([*losses[:2], 4.5, *losses[3:]], [[float(t)] for t in range(5)])
+    assert 2 == compare([thinned(first, 4), thinned(second, 4)]).first_epoch_apart
+
+
+def test_a_disagreement_of_weights_is_seen_where_they_were_kept() -> None:
+    """Losses that are the same, and weights that part after epoch 1: kept of every third, they are found after epoch 2."""
+    losses = [16.0, 8.0, 4.0, 2.0, 1.0, 0.5]
+    first, second = trace(losses, [[1.0]] * 6), trace(losses, [[1.0], *[[1.5]] * 5])
+    assert 1 == compare([first, second]).first_epoch_apart
+    assert 2 == compare([thinned(first, 3), thinned(second, 3)]).first_epoch_apart
+
+
+def test_backends_that_overflow_between_kept_weights() -> None:
+    """Together they agree; one that overflows alone parts at its first loss that is not finite."""
+    theta = [[1.0], [1e100], [math.inf]]
+    first = trace([4.0, 1e200, math.inf], theta, Outcome.DIVERGED)
+    assert compare([thinned(first, 2), thinned(first, 2)]).agree
+    calm = trace([4.0, 1e200, 1.0], [[1.0], [1e100], [2.0]])
+    assert 2 == compare([thinned(first, 2), thinned(calm, 2)]).first_epoch_apart
+
+
+def test_weights_of_no_common_epoch_leave_the_losses() -> None:
+    """Two that ended at different epochs, before the first whose weights are kept."""
+    longer = trace([4.0, 1.0, 0.5], [[1.0], [1.5], [1.6]])
+    found = compare([thinned(longer, 10), thinned(trace([4.0, 1.0], [[1.0], [1.5]]), 10)], np.ones(1))
+    assert found.agree
+    assert [0.0, 0.0] == found.loss_gap.tolist()
+    assert np.isnan(found.weight_gap).all()

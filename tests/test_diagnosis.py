@@ -191,3 +191,12 @@ def test_a_spectrum_survives_a_file(tmp_path: Path, plane: Dataset) -> None:
     for field in ("eigenvalues", "vectors", "optimum", "start"):
         np.testing.assert_array_equal(getattr(found, field), getattr(again, field))
     assert found.optimum_loss == again.optimum_loss
+
+
+def test_the_theory_of_many_epochs_is_that_of_each(plane: Dataset) -> None:
+    """Computed a block of epochs at a time, the predicted excess is what it is for an epoch alone."""
+    found = spectrum(design(plane.X, True), plane.y)
+    epochs = np.arange(40_000)
+    whole = found.predicted_excess(1e-4, epochs)
+    for t in (0, 16_383, 16_384, 39_999):
+        np.testing.assert_allclose(whole[t], found.predicted_excess(1e-4, epochs[t : t + 1])[0], rtol=1e-14)

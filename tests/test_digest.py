@@ -6,11 +6,16 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from gd.archive import read_run
+from gd.data import Source, bundled
 from gd.mail.digest import Digest, Item, date, kicker, opening, rest, sections, subject
 from gd.notation import number
-from gd.record import Record
+from gd.record import EpochLog, Record
+from gd.training import Training
+from tests.conftest import run_tasks
 from tests.mails import HOSTILE, MOMENT, VERDICTS, digest, earlier, hostile, items
 
 
@@ -188,12 +193,24 @@ def test_one_backend_shows_its_gradient(made: dict[str, Item]) -> None:
     assert ("epoch", "loss, NumPy", "gradient norm") == section.epochs.heads
 
 
+def test_the_table_of_a_mail_has_epochs_whose_weights_were_kept(tmp_path: Path) -> None:
+    """At most 25, the last among them, each with a gap of the weights."""
+    source = Source(path=str(bundled("penguins")), target="body_mass_g")
+    folder = run_tasks(source, Training(epochs=101, tolerance=0, keep_weights=4), tmp_path)
+    (section,) = sections(digest(Item(*read_run(folder), folder, None)))
+    assert section.epochs is not None
+    assert len(section.epochs.rows) <= 25
+    assert ("3", "100") == (section.epochs.rows[0][0], section.epochs.rows[-1][0])
+    assert not [row for row in section.epochs.rows if row[-1] in {"—", "not a number"}]
+
+
 def test_an_epoch_after_a_backend_stopped_is_a_dash(made: dict[str, Item]) -> None:
     """What was not trained has no loss."""
     item = made["disagree"]
-    short = item.record.fits[0].model_copy(update={"epochs": 5})
-    record = item.record.model_copy(update={"fits": (short, *item.record.fits[1:])})
-    (section,) = sections(digest(Item(record, item.log, None, None)))
+    assert item.log is not None
+    short = {name: values[:5] for name, values in item.log.columns.items() if name.startswith("numpy_")}
+    log = EpochLog(item.log.columns | short, dict.fromkeys(short, np.arange(5)))
+    (section,) = sections(digest(Item(item.record, log, None, None)))
     assert section.epochs is not None
     assert ["—" if t >= 5 else "x" for t in range(10)] == [re.sub(r"[^—]+", "x", row[1]) for row in section.epochs.rows]
 

@@ -14,7 +14,7 @@ from matplotlib.text import Annotation
 
 from gd.archive import read
 from gd.data import Source
-from gd.figures import THEMED, _label_ends, decimate, draw
+from gd.figures import POINTS, THEMED, _label_ends, decimate, draw
 from gd.report import Report, inline
 from gd.training import Training
 from tests.conftest import run_tasks, write_csv
@@ -103,6 +103,54 @@ def test_no_spike_of_one_epoch_is_lost(k: int, spike: int, buckets: int) -> None
     assert len(xs) <= 2 * buckets + 2
     assert (np.diff(xs) > 0).all()
     np.testing.assert_array_equal(y[xs], ys)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    steps=st.lists(st.integers(1, 1000), min_size=1, max_size=3000), spike=st.integers(0, 2999), buckets=st.integers(2, 300),
+    down=st.booleans(), missing=st.integers(0, 2999),
+)  # fmt: skip
+def test_no_spike_is_lost_between_points_far_apart(
+    steps: list[int], spike: int, buckets: int, down: bool, missing: int
+) -> None:
+    """For every spacing of the epochs, and with values that are not finite among them."""
+    x = np.cumsum(steps)
+    y = np.cos(x / 70.0)
+    y[missing % len(x)] = np.nan
+    y[spike % len(x)] = -9.0 if down else 9.0
+    xs, ys = decimate(x, y, buckets)
+    assert x[spike % len(x)] in xs[np.abs(ys) == 9.0]
+    assert len(xs) <= 2 * buckets + 2
+    assert (np.diff(xs) > 0).all()
+    assert set(zip(xs.tolist(), ys.tolist(), strict=True)) <= set(zip(x.tolist(), y.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("spike", [0, 1, 499_999, 777_777, 999_998, 999_999])
+def test_a_spike_among_a_million_epochs_is_drawn(spike: int) -> None:
+    """One epoch of 10⁶ is among the two thousand points that are left."""
+    y = np.exp(-np.arange(1e6) / 1e5)
+    y[spike] = 7.0
+    xs, ys = decimate(np.arange(10**6), y)
+    assert len(xs) <= 2 * POINTS + 2
+    assert [spike] == xs[ys == 7.0].tolist()
+
+
+@pytest.mark.parametrize("features", [1, 2, 3])
+def test_thinned_weights_are_drawn_where_they_are(features: int, tmp_path: Path) -> None:
+    """Every picture is there, and its words end where the descent ended, as without thinning."""
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(30, features))
+    source = Source(path=str(write_csv(tmp_path / "few.csv", X, X.sum(axis=1) + 1)), target="y")
+    intercept = features > 1
+    whole, thin = (
+        read(run_tasks(source, Training(intercept=intercept, epochs=90, tolerance=0, keep_weights=keep), tmp_path, f"k{keep}"))
+        for keep in (1, 40)
+    )
+    assert [picture.name for picture in whole.pictures] == [picture.name for picture in thin.pictures]
+    for expected, actual in zip(whole.pictures, thin.pictures, strict=True):
+        if expected.name not in {"excess", "gap"}:  # which are not known of every epoch
+            assert expected.alt == actual.alt
+    assert all("nan" not in picture.svg and "not a number" not in picture.alt for picture in thin.pictures)
 
 
 def test_hostile_names_do_not_break_a_picture(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from gd.notation import count, number, visible
+from gd.notation import count, number, ordinal, visible
 
 
 @pytest.mark.parametrize(
@@ -52,3 +52,22 @@ def test_counts_have_commas() -> None:
 def test_hostile_names_are_readable(name: str, expected: str) -> None:
     """Newlines, escape codes and direction marks are shown, not obeyed; long names are shortened."""
     assert expected == visible(name)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (1, "1st"),
+        (2, "2nd"),
+        (3, "3rd"),
+        (4, "4th"),
+        (11, "11th"),
+        (12, "12th"),
+        (32, "32nd"),
+        (113, "113th"),
+        (1000, "1,000th"),
+    ],
+)
+def test_ordinals(value: int, expected: str) -> None:
+    """As they are said in English, with commas for thousands."""
+    assert expected == ordinal(value)

@@ -10,10 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gd.data import DataError, Source, bundled
-from gd.record import Record, Run, command, failed
+from gd import backends
+from gd.archive import read
+from gd.comparison import compare
+from gd.data import DataError, Dataset, Scaling, Source, bundled
+from gd.diagnosis import check_gradient, diagnose, spectrum
+from gd.optimizers import gradient_descent
+from gd.problems import design, least_squares
+from gd.record import Record, Run, _agreement, command, epoch_log, failed
 from gd.report import Report
-from gd.training import Training, preset
+from gd.training import Outcome, Trace, Training, preset, train
 from tests.conftest import run_tasks, write_csv
 
 NOW = datetime(2026, 11, 23, 6, 0, tzinfo=UTC)
@@ -118,6 +124,7 @@ def test_a_failure_says_where() -> None:
         ((str(bundled("notebook")), "Y", None), preset("notebook"), "gd run --preset notebook"),
         ((str(bundled("notebook")), "Y", None), preset("notebook").model_copy(update={"epochs": 20}),
          "gd run --preset notebook --epochs 20"),
+        (("a.csv", "y", None), Training(keep_weights=50), "gd run a.csv --target y --keep-weights 50"),
         (("own.csv", "W", None), preset("notebook"), "gd run own.csv --preset notebook --target W"),
     ],
 )  # fmt: skip
@@ -129,3 +136,69 @@ def test_the_command_that_does_it_again(
     said = command(Source(path=path, target=target, features=features), training)
     assert expected == said
     assert "gd" == shlex.split(said)[0]
+
+
+def test_the_log_has_weights_where_they_were_kept(tmp_path: Path) -> None:
+    """Of every 7th epoch and the last; the excess loss, which needs the weights before the step, of those that follow."""
+    source = Source(path=str(bundled("penguins")), target="body_mass_g")
+    whole = read(run_tasks(source, Training(epochs=50, tolerance=0), tmp_path, "whole"))
+    thin = read(run_tasks(source, Training(epochs=50, tolerance=0, keep_weights=7), tmp_path, "thin"))
+    assert (1, 7) == (whole.record.training.keep_weights, thin.record.training.keep_weights)
+    assert whole.log is not None
+    assert thin.log is not None
+    after, before = [6, 13, 20, 27, 34, 41, 48, 49], [0, 7, 14, 21, 28, 35, 42, 49]
+    for name in whole.log.columns:
+        kept = after if "weight" in name or "intercept" in name else before if "_excess" in name else list(range(50))
+        if name == "theory_excess_loss":
+            kept = list(range(50))
+        where, values = thin.log.entries(name)
+        assert kept == where.tolist()
+        assert whole.log[name][kept].tobytes() == values.tobytes()
+        assert np.isnan(np.delete(thin.log[name], kept)).all()
+    assert whole.record.fits[0].weights == thin.record.fits[0].weights
+    assert whole.record.diagnosis == thin.record.diagnosis
+
+
+def test_the_number_that_auto_came_to_is_recorded(tmp_path: Path) -> None:
+    """It depends on the epochs that were trained; a run that failed came to none, and a number that was set stays."""
+    source = Source(path=str(bundled("penguins")), target="body_mass_g")
+    folder = run_tasks(source, Training(epochs=20_001, learning_rate=1e-6, backends=("numpy",)), tmp_path)
+    assert 4 == json.loads((folder / "run.json").read_text(encoding="utf-8"))["training"]["keep_weights"]
+    run = Run(id="x", started=NOW, finished=NOW, version="0", command="gd run sales.csv")
+    for setting, expected in (("auto", None), (50, 50)):
+        made = failed(run, source, "sales", Training.model_validate({"keep_weights": setting}), OSError("gone"))
+        assert expected == made.training.keep_weights
+
+
+def test_weights_that_were_never_kept_together_are_said_to_be() -> None:
+    """Where no epoch after the start was kept by both, the gaps of the weights are null with that reason."""
+    first = [
+        Trace(np.ones(k), np.ones(k), np.zeros((2, 3)), np.ones(k), 1.0, Outcome.CONVERGED, np.array([0, k])) for k in (5, 6)
+    ]
+    found = _agreement(compare(first))
+    assert (None, 0.0) == (found.max_weight_gap, found.max_loss_gap)
+    assert (
+        "no epoch in which every backend was finite, and after which the weights of all were kept"
+        == (found.reasons["max_weight_gap"])
+    )
+
+
+def test_backends_that_were_thinned_differently_share_their_epochs(plane: Dataset) -> None:
+    """One that was trained a little longer and thinned once more decides; each still has where it ended."""
+    A = design(plane.X, True)
+    objective, found = least_squares(A, plane.y), spectrum(A, plane.y)
+    traces = [
+        train(backends.get(name).objective(objective), 4, gradient_descent(0.1), epochs=epochs, keep_weights=keep)
+        for name, epochs, keep in (("numpy", 9, 2), ("torch", 13, 4))
+    ]
+    comparison = compare(traces, rows=len(A))
+    diagnosis = diagnose(found, 0.1, traces, [check_gradient(backends.get("numpy").objective(objective), found)] * 2)
+    scaling = Scaling(np.zeros(3), np.ones(3))
+    log = epoch_log(["numpy", "torch"], traces, ["x0", "x1", "x2"], True, scaling, comparison, diagnosis)
+    assert [3, 7] == log.entries("weight_gap")[0].tolist()
+    assert [3, 7, 8] == log.entries("numpy_weight_x0")[0].tolist()
+    assert [3, 7, 11, 12] == log.entries("torch_intercept")[0].tolist()
+    assert [0, 4, 8] == log.entries("numpy_excess_loss")[0].tolist()
+    assert traces[0].theta[[2, 4, 5], 0].tolist() == log.entries("numpy_weight_x0")[1].tolist()
+    assert 9 == len(log.entries("numpy_loss")[0])
+    assert 13 == len(log) == len(log["numpy_loss"])

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from jinja2 import UndefinedError
 
-from gd.archive import read
+from gd.archive import read, write_report
 from gd.data import Array, DataError, Source, bundled
 from gd.notation import number
-from gd.report import SYMBOLS, WORDS, Report, environment, epoch_table, notebook_tables, sampled_epochs, sentence
-from gd.training import Training
+from gd.report import SYMBOLS, WORDS, Report, environment, epoch_table, notebook_tables, sampled_epochs, sentence, shown_epochs
+from gd.training import Training, preset
 from tests.conftest import run_tasks, write_csv
 from tests.test_training import PART_1, PART_2
 
@@ -98,8 +98,6 @@ def test_the_verdict_comes_first(verdict: str, cases: dict[str, Path], reports: 
 @pytest.mark.parametrize("verdict", ["converged", "exhausted", "diverged", "disagree"])
 def test_rendered_again_it_is_the_same_byte_for_byte(verdict: str, cases: dict[str, Path], tmp_path: Path) -> None:
     """From run.json and epochs.csv alone, elsewhere, comes the same page and the same pictures."""
-    from gd.archive import write_report  # noqa: PLC0415
-
     for name in ("run.json", "epochs.csv"):
         (tmp_path / name).write_bytes((cases[verdict] / name).read_bytes())
     write_report(tmp_path)
@@ -292,3 +290,51 @@ def test_one_backend_alone_is_reported(backend: str, tmp_path: Path) -> None:
     report = read(run_tasks(source, Training(backends=(backend,)), tmp_path))
     assert sentence(report.record).endswith("No other backend ran to check it.")
     assert "gap" not in {picture.name for picture in report.pictures}
+
+
+def test_a_long_run_is_reported_from_a_compressed_log(tmp_path: Path) -> None:
+    """The table has rows with weights only and says so, links name the file that is there, and the page comes out again."""
+    source = Source(path=str(bundled("penguins")), target="body_mass_g")
+    folder = run_tasks(source, Training(epochs=150_001, learning_rate=1e-6, backends=("numpy",)), tmp_path / "first")
+    assert {"report.html", "run.json", "epochs.csv.gz", "figures"} == {path.name for path in folder.iterdir()}
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    links = set(re.findall(r'href="([^"]+)"', page))
+    assert {"data:,", "epochs.csv.gz", "run.json", "../../index.html"} == {link for link in links if link[0] != "#"}
+    text = text_of(page)
+    assert "Showing 60 of 150,001 epochs, the weights of every 16th epoch are kept; all in epochs.csv.gz" in text
+    assert "Weights kept of every 16th epoch, and the last" in text
+    report = read(folder)
+    assert report.log is not None
+    table = epoch_table(report.record, report.log)
+    assert ["15", "31", "47"] == [row[0] for row in table.rows[:3]]
+    assert "150,000" == table.rows[-1][0]
+    assert not any(cell in {"—", "not a number"} for row in table.rows for cell in row)
+    again = tmp_path / "again"
+    again.mkdir()
+    for name in ("run.json", "epochs.csv.gz"):
+        (again / name).write_bytes((folder / name).read_bytes())
+    write_report(again)
+    for file in [folder / "report.html", *sorted((folder / "figures").iterdir())]:
+        assert file.read_bytes() == (again / file.relative_to(folder)).read_bytes()
+
+
+@pytest.mark.parametrize("keep", [7, 30, 10_000])
+def test_weights_that_were_thinned_far_have_a_report(keep: int, tmp_path: Path) -> None:
+    """However few weights are kept of a short run, there is a page without NaN, and its table ends with the last epoch."""
+    source = Source(path=str(bundled("penguins")), target="body_mass_g")
+    folder = run_tasks(source, Training(epochs=60, tolerance=0, keep_weights=keep), tmp_path)
+    report = read(folder)
+    assert report.log is not None
+    shown = shown_epochs(report.record, report.log)
+    assert sorted({*range(keep - 1, 60, keep), 59}) == shown
+    text = text_of((folder / "report.html").read_text(encoding="utf-8"))
+    assert not re.search(r"\b(nan|None|inf|not a number)\b", text)
+
+
+def test_the_notebooks_tables_of_thinned_weights(tmp_path: Path) -> None:
+    """They hold the epochs whose weights there are."""
+    source = Source(path=str(bundled("notebook")), target="Y")
+    report = read(run_tasks(source, preset("notebook").model_copy(update={"keep_weights": 4}), tmp_path))
+    assert report.log is not None
+    (_, first), _ = notebook_tables(report.record, report.log)
+    assert [(str(t), str(PART_1[t][0]), str(PART_1[t][1])) for t in (3, 7, 9)] == list(first.rows)

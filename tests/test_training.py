@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from gd import backends
+from gd import backends, training
 from gd.data import Array, Dataset, bundled, standardize
 from gd.diagnosis import spectrum
 from gd.optimizers import gradient_descent
@@ -222,10 +222,12 @@ def test_norm_of_float32_does_not_overflow_early() -> None:
 
 def test_a_trace_survives_a_file(tmp_path: Path, plane: Dataset) -> None:
     """What is saved is what is loaded, bit for bit."""
-    trace = descend("numpy", design(plane.X, True), plane.y, 0.1, 20)
+    objective = backends.get("numpy").objective(least_squares(design(plane.X, True), plane.y))
+    trace = train(objective, 4, gradient_descent(0.1), epochs=20, keep_weights=7)
+    assert [0, 7, 14, 20] == trace.steps.tolist()
     trace.save(tmp_path / "trace.npz")
     again = Trace.load(tmp_path / "trace.npz")
-    for field in ("loss", "gradient_norm", "theta", "seconds"):
+    for field in ("loss", "gradient_norm", "theta", "seconds", "steps"):
         np.testing.assert_array_equal(getattr(trace, field), getattr(again, field))
     assert (trace.final_loss, trace.outcome) == (again.final_loss, again.outcome)
 
@@ -233,7 +235,8 @@ def test_a_trace_survives_a_file(tmp_path: Path, plane: Dataset) -> None:
 @pytest.mark.parametrize(
     "wrong",
     [{"learning_rate": 0}, {"learning_rate": "fast"}, {"learning_rate": math.inf}, {"epochs": 0}, {"tolerance": 1.0},
-     {"tolerance": -1e-3}, {"dtype": "float16"}, {"loss": "mae"}, {"backends": ()}, {"rate": 1}],
+     {"tolerance": -1e-3}, {"dtype": "float16"}, {"loss": "mae"}, {"backends": ()}, {"rate": 1},
+     {"keep_weights": 0}, {"keep_weights": "all"}],
 )  # fmt: skip
 def test_wrong_settings_are_refused_before_anything_runs(wrong: dict[str, object]) -> None:
     """Every limit of the settings is checked when they are made."""
@@ -260,3 +263,119 @@ def test_float32_reaches_its_own_tolerance(name: str, penguins: Dataset) -> None
                     tolerance=settings.stop_below)  # fmt: skip
     assert trace.outcome == Outcome.CONVERGED
     assert np.float32 == trace.theta.dtype
+
+
+def plainly(name: str, A: Array, y: Array, rate: float, epochs: int, tolerance: float, stop_early: bool) -> Trace:
+    """The same descent looked at after every epoch, in as few words as it can be said."""
+    objective, theta, rows = backends.get(name).objective(least_squares(A, y)), np.zeros(A.shape[1], A.dtype), []
+    thetas, outcome = [theta], Outcome.EXHAUSTED
+    with np.errstate(over="ignore", invalid="ignore"):
+        for _ in range(epochs):
+            value, gradient = objective(theta)
+            theta = theta + gradient * -rate
+            thetas.append(theta)
+            rows.append((value, norm(gradient)))
+            if not np.isfinite(rows[-1]).all():
+                outcome = Outcome.DIVERGED
+                break
+            flat = tolerance > 0 and rows[-1][1] <= tolerance * rows[0][1]
+            outcome = Outcome.CONVERGED if flat else Outcome.EXHAUSTED
+            if flat and stop_early:
+                break
+        final = objective(theta)[0] if outcome != Outcome.DIVERGED else math.nan
+    loss, gradient_norm = np.array(rows).T
+    return Trace(loss, gradient_norm, np.array(thetas), np.zeros(len(loss)), final, outcome, np.arange(len(thetas)))
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    rate=st.sampled_from([0.05, 0.3, 0.9, 1.3, 40.0]), epochs=st.integers(1, 3000), stop_early=st.booleans(),
+    tolerance=st.sampled_from([0.0, 1e-3, 1e-10]), keep=st.sampled_from([1, 2, 7, 1000, 10**6]),
+    dtype=st.sampled_from(["float64", "float32"]), longest=st.sampled_from([1, 3, 1024]), p=st.integers(1, 5),
+)  # fmt: skip
+def test_no_result_depends_on_when_it_is_looked_at(
+    rate: float, epochs: int, stop_early: bool, tolerance: float, keep: int, dtype: str, longest: int, p: int
+) -> None:
+    """For every way of ending, chunks of any length stop at the epoch where a look after each would, with the same bits."""
+    rng = np.random.default_rng(p)
+    A, y = rng.normal(size=(12, p)).astype(dtype), rng.normal(size=12).astype(dtype)
+    objective = backends.get("numpy").objective(least_squares(A, y))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "_CHUNK", longest)
+        found = train(
+            objective, p, gradient_descent(rate), epochs=epochs, tolerance=tolerance, stop_early=stop_early,
+            keep_weights=keep, dtype=dtype,
+        )  # fmt: skip
+    expected = plainly("numpy", A, y, rate, epochs, tolerance, stop_early)
+    if expected.outcome != Outcome.EXHAUSTED or found.outcome != Outcome.DIVERGED:  # which a rise is only at the end
+        assert expected.outcome == found.outcome
+    k = len(expected)
+    assert sorted({*range(0, k, keep), k}) == found.steps.tolist()
+    assert expected.loss.tobytes() == found.loss.tobytes()
+    assert expected.gradient_norm.tobytes() == found.gradient_norm.tobytes()
+    assert expected.theta[found.steps].tobytes() == found.theta.tobytes()
+    np.testing.assert_array_equal(expected.final_loss, found.final_loss)
+    assert np.dtype(dtype) == found.theta.dtype
+    assert k == len(found.seconds)
+
+
+def test_what_lies_beyond_the_end_is_not_heard_of() -> None:
+    """An objective that cannot stand infinities is asked beyond the end and fails: the training had ended before."""
+
+    def objective(theta: Array) -> tuple[float, Array]:
+        if not np.isfinite(theta).all():
+            raise OverflowError("beyond")
+        return float(theta[0] ** 2 + 1), 2 * theta + 1
+
+    trace = train(objective, 1, gradient_descent(1e3), epochs=500)
+    assert trace.outcome == Outcome.DIVERGED
+    assert not math.isfinite(trace.loss[-1])
+
+
+def test_an_objective_that_fails_is_heard_of() -> None:
+    """Its own error comes out, whichever epoch of a chunk it is."""
+
+    def objective(theta: Array) -> tuple[float, Array]:
+        if theta[0] < -0.5:
+            raise RuntimeError("no more")
+        return 1.0, np.array([1.0])
+
+    with pytest.raises(RuntimeError, match="no more"):
+        train(objective, 1, gradient_descent(0.01), epochs=500)
+
+
+@pytest.mark.parametrize(("epochs", "expected"), [(1, 1), (10_000, 1), (10_001, 2), (20_000, 2), (20_001, 4), (45_000, 8)])
+def test_auto_keeps_the_weights_of_ten_thousand_epochs_at_most(epochs: int, expected: int) -> None:
+    """The least power of two with which they fit, whatever more epochs were allowed; those at the end are always there."""
+    objective = backends.get("numpy").objective(least_squares(np.ones((3, 1)), np.ones(3)))
+    trace = train(objective, 1, gradient_descent(1e-9), epochs=epochs)
+    whole = train(objective, 1, gradient_descent(1e-9), epochs=epochs, keep_weights=1)
+    assert (expected, epochs) == (trace.keep_weights, trace.steps[-1])
+    assert sorted({*range(0, epochs, expected), epochs}) == trace.steps.tolist()
+    assert whole.theta[trace.steps].tobytes() == trace.theta.tobytes()
+
+
+def test_a_million_epochs_fit_into_memory() -> None:
+    """Every loss and gradient norm, and of the weights ten thousand rows; nothing else is held."""
+    rng = np.random.default_rng(4)
+    A, y = design(rng.normal(size=(12, 10)), True), rng.normal(size=12)
+    objective = backends.get("numpy").objective(least_squares(A, y))
+    trace = train(objective, 11, gradient_descent(spectrum(A, y).auto_rate), epochs=10**6)
+    assert (10**6, 128) == (len(trace), trace.keep_weights)
+    assert (7814, 11) == trace.theta.shape  # the start and every 128th of 10⁶, and the last
+    assert (10**6,) == trace.loss.shape == trace.gradient_norm.shape == trace.seconds.shape
+    for field in ("loss", "gradient_norm", "theta", "seconds", "steps"):
+        values = getattr(trace, field)
+        owner = values if values.base is None else values.base
+        assert owner.nbytes <= 8 * 10**6  # no view keeps a longer array alive
+    assert (np.diff(trace.seconds) > 0).all()
+
+
+def test_a_training_that_stops_early_holds_only_what_it_saw() -> None:
+    """Ten million epochs may be allowed without memory for as many."""
+    A, y = np.arange(1.0, 6.0)[:, None], np.arange(2.0, 12.0, 2.0)
+    objective = backends.get("numpy").objective(least_squares(A, y))
+    trace = train(objective, 1, gradient_descent(0.01), epochs=10**12, tolerance=1e-3)
+    assert 29 == len(trace)
+    assert 29 * 8 == trace.loss.nbytes
+    assert trace.loss.base is None

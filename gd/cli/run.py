@@ -35,6 +35,7 @@ def run(
     learning_rate: str | None = None,
     epochs: int | None = None,
     tolerance: str | None = None,
+    keep_weights: str | None = None,
     dtype: Literal["float64", "float32"] | None = None,
     intercept: bool | None = None,
     standardize: bool | None = None,
@@ -57,6 +58,8 @@ def run(
         learning_rate: A number, or auto for 1/λmax from the data's own curvature (the default).
         epochs: Steps at most; 1000 by default.
         tolerance: Converged when the gradient norm has fallen to this share of its first value; 0 never stops early.
+        keep_weights: Keep the weights of every so many epochs; auto keeps those of 10,000 at most (the default). Loss and
+            gradient norm are always kept.
         dtype: Precision of the training; float64 by default.
         intercept: Whether the model has a constant; yes by default.
         standardize: Whether to train on features of mean 0 and spread 1; yes by default.
@@ -74,6 +77,7 @@ def run(
         "loss": loss, "optimizer": optimizer, "epochs": epochs, "dtype": dtype, "intercept": intercept,
         "learning_rate": _number_or_auto("--learning-rate", learning_rate), "standardize": standardize,
         "tolerance": _number_or_auto("--tolerance", tolerance),
+        "keep_weights": _number_or_auto("--keep-weights", keep_weights),
         "backends": tuple(_row(backends)) if backends is not None else None,
     }  # fmt: skip
     base = settings.preset(preset).model_dump() if preset else {}
@@ -103,7 +107,7 @@ def run(
 
 @app.command
 def render(folder: Path) -> int:
-    """Draw a run's figures and its report.html again from its run.json and epochs.csv.
+    """Draw a run's figures and its report.html again from its run.json and epochs.csv (or epochs.csv.gz).
 
     Args:
         folder: A run's folder.

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from gd.figures import loss_words
 from gd.notation import count, number, visible
 from gd.record import EpochLog, Fit, Record
-from gd.report import Table, headline, sampled_epochs, sentence
+from gd.report import Table, cells, headline, sentence, shown_epochs
 
 __all__ = ["FEATURES", "NAME", "Digest", "Item", "Section", "date", "kicker", "opening", "rest", "sections", "subject", "worst"]
 
@@ -300,19 +300,16 @@ def _results(record: Record) -> Table:
 
 def _epochs(record: Record, log: EpochLog) -> Table:
     """The loss before each step and, beside it, how far apart the backends' weights are after it."""
-    shown = sampled_epochs(len(log), _EPOCHS, _EPOCHS)
+    shown = shown_epochs(record, log, _EPOCHS, _EPOCHS)
     heads = ["epoch", *(f"loss, {fit.title}" for fit in record.fits)]
-    columns = [(log[f"{fit.backend}_loss"], fit.epochs, 4) for fit in record.fits]
+    columns = [cells(log, f"{fit.backend}_loss", shown) for fit in record.fits]
     if len(record.fits) > 1:
         heads.append("gap of weights")
-        columns.append((log["weight_gap"], len(log), 2))
+        columns.append(cells(log, "weight_gap", shown, 2))
     else:
         heads.append("gradient norm")
-        columns.append((log[f"{record.fits[0].backend}_gradient_norm"], len(log), 4))
-    rows = tuple(
-        (count(t), *(number(float(c[t]), digits, keep_zeros=True) if t < ended else "—" for c, ended, digits in columns))
-        for t in shown
-    )
+        columns.append(cells(log, f"{record.fits[0].backend}_gradient_norm", shown))
+    rows = tuple(zip(map(count, shown), *columns, strict=True))
     some = len(shown) < len(log)
     return Table((), tuple(heads), rows, f"{count(len(shown))} of {count(len(log))} epochs" if some else "every epoch")
 
