@@ -27,9 +27,12 @@ from gd.diagnosis import GradientCheck, Spectrum, check_gradient, diagnose, spec
 from gd.notation import visible
 from gd.optimizers import gradient_descent
 from gd.record import Run, epoch_log, trained
+from gd.sweep import Sweep, grid, sweep
 from gd.training import Trace, Training, train
 
-__all__ = ["compare_traces", "keep", "prepare", "read", "render", "train_with"]
+__all__ = ["compare_traces", "keep", "prepare", "read", "render", "sweep_rates", "train_with"]
+
+_RESIDUALS = 2**25  # in one product of a sweep at most: a quarter of a gigabyte
 
 
 def _may_pass(_task: Any, _run: Any, state: State[Any]) -> bool:
@@ -63,7 +66,30 @@ def prepare(name: str, draft: Draft, training: Training) -> float:
     found.save(draft.work / "spectrum.npz")
     np.save(draft.work / "design.npy", design)
     np.save(draft.work / "scaling.npy", np.stack([scaling.shift, scaling.scale]))
-    return found.auto_rate if training.learning_rate == "auto" else training.learning_rate
+    return training.learning_rate if isinstance(training.learning_rate, float) else found.auto_rate
+
+
+@task(name="sweep rates", task_run_name="{name}: sweep rates with {backend}", cache_policy=NO_CACHE)
+def sweep_rates(name: str, backend: str, draft: Draft, training: Training) -> float:
+    """Train one backend with every learning rate at once; returns the best one."""
+    design, y, kind = _load(draft, "design"), _load(draft, "y"), np.dtype(training.dtype)
+    found = Spectrum.load(draft.work / "spectrum.npz")
+    rates = training.learning_rate if isinstance(training.learning_rate, tuple) else grid(found.auto_rate, found.best_rate)
+    problem = problems.LOSSES[training.loss](design.astype(kind, copy=False), y.astype(kind, copy=False))
+    with Following(name, f"{backend}, {len(rates)} rates", training.epochs) as progress:
+        swept = sweep(
+            backends.get(backend).objective(problem),
+            design.shape[1],
+            rates,
+            epochs=training.epochs,
+            tolerance=training.stop_below,
+            stop_early=training.stops_early,
+            dtype=kind,
+            together=max(_RESIDUALS // len(y), 1),
+            progress=progress,
+        )
+    swept.save(draft.work / f"sweep-{backend}.npz")
+    return swept.best
 
 
 @task(name="train", task_run_name="{name}: train with {backend}", cache_policy=NO_CACHE)
@@ -95,6 +121,7 @@ def compare_traces(
     """Compare the backends, diagnose the descent, and write `run.json` and `epochs.csv` into the draft."""
     dataset = Dataset.load(draft.work)
     scaling = Scaling(*np.load(draft.work / "scaling.npy"))
+    sweeps = [Sweep.load(draft.work / f"sweep-{backend}.npz") for backend in training.backends if training.sweeps]
     traces = [Trace.load(draft.work / f"trace-{backend}.npz") for backend in training.backends]
     design = _load(draft, "design")
     found = Spectrum.load(draft.work / "spectrum.npz")
@@ -103,7 +130,7 @@ def compare_traces(
     diagnosis = diagnose(found, learning_rate, traces, [GradientCheck(*check) for check in checks])
     titles = [backends.get(backend).title for backend in training.backends]
     finished = run.model_copy(update={"finished": datetime.now(UTC)})
-    record = trained(finished, dataset, training, scaling, titles, traces, comparison, diagnosis)
+    record = trained(finished, dataset, training, scaling, titles, traces, comparison, diagnosis, sweeps)
     features = dataset.provenance.features
     log = epoch_log(training.backends, traces, features, training.intercept, scaling, comparison, diagnosis)
     archive.write_record(draft.path, record, log)

@@ -83,6 +83,8 @@ def run_tasks(source: Source, training: Training, reports: Path, name: str = "ma
     draft: Draft = begin(reports, name, run.id)
     tasks.read.fn(name, source.path, source, draft)
     rate = tasks.prepare.fn(name, draft, training)
+    if training.sweeps:
+        rate, *_ = [tasks.sweep_rates.fn(name, backend, draft, training) for backend in training.backends]
     checks = [tasks.train_with.fn(name, backend, draft, training, rate) for backend in training.backends]
     tasks.compare_traces.fn(name, draft, run, training, rate, checks)
     tasks.render.fn(name, draft)

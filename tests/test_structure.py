@@ -11,7 +11,7 @@ import gd
 
 ROOT = Path(gd.__file__).parent
 CHAIN = (
-    "table", "data", "notation", "problems", "backends", "optimizers", "training", "comparison", "diagnosis", "record",
+    "table", "data", "notation", "problems", "backends", "optimizers", "training", "sweep", "comparison", "diagnosis", "record",
     "figures", "report", "archive", "smtp", "mail", "outbox", "cli",
 )  # fmt: skip
 
