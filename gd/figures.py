@@ -452,17 +452,18 @@ def _rate_axis(axes: Axes, rates: Sequence[float], limit: float | None) -> float
     if limit is not None:
         low, high = min(low, math.log10(limit)), max(high, math.log10(limit) + 0.08 * (math.log10(limit) - low))
     pad = 0.06 * max(high - low, 0.01)
+    left, right = max(low - pad, -307), min(high + pad, 307)
     every = max(math.ceil((high - low) / 4), 1)
-    ticks: Sequence[float] = [10.0**d for d in range(math.ceil(low - pad), math.floor(high + pad) + 1, every)]
+    ticks: Sequence[float] = [10.0**d for d in range(math.ceil(left), math.floor(right) + 1, every)]
     if len(ticks) < 2:  # about a decade: some of the rates themselves
         ticks = rates[:: max(math.ceil(len(rates) / 3), 1)]
     axes.set_xscale("log")
-    axes.set_xlim(10 ** (low - pad), 10 ** (high + pad))
+    axes.set_xlim(10.0**left, 10.0**right)
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value, 3)))
     axes.set_xlabel("learning rate")
-    return 10 ** ((low + high) / 2)
+    return 10.0 ** ((low + high) / 2)
 
 
 def _with_margins(axes: Axes, logarithmic: bool, below: float, above: float) -> None:

@@ -150,7 +150,8 @@ class _Swept:
 
     def __init__(self, rates: Array, parameters: int, dtype: DTypeLike) -> None:
         m = len(rates)
-        self.steps: Array = -rates.astype(dtype)[:, None]
+        with np.errstate(over="ignore"):
+            self.steps: Array = -rates.astype(dtype)[:, None]
         self.theta: Array = np.zeros((m, parameters), dtype)  # zero until it ends
         self.outcomes = [Outcome.EXHAUSTED] * m
         self.epochs: Array = np.zeros(m, np.int64)

@@ -121,6 +121,13 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="session")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run that tried nine learning rates first."""
+    table = Source(path=str(bundled("penguins")), target="body_mass_g")
+    return run_tasks(table, Training(learning_rate="auto-sweep"), tmp_path_factory.mktemp("swept"))
+
+
+@pytest.fixture(scope="session")
 def reports(cases: dict[str, Path]) -> dict[str, Report]:
     """The same runs, read back."""
     return {verdict: read(folder) for verdict, folder in cases.items()}
