@@ -32,8 +32,6 @@ from gd.training import Trace, Training, train
 
 __all__ = ["compare_traces", "keep", "prepare", "read", "render", "sweep_rates", "train_with"]
 
-_RESIDUALS = 2**25  # in one product of a sweep at most: a quarter of a gigabyte
-
 
 def _may_pass(_task: Any, _run: Any, state: State[Any]) -> bool:
     """Whether another try may help: a read that broke off, not a file that is wrong."""
@@ -85,7 +83,7 @@ def sweep_rates(name: str, backend: str, draft: Draft, training: Training) -> fl
             tolerance=training.stop_below,
             stop_early=training.stops_early,
             dtype=kind,
-            together=max(_RESIDUALS // len(y), 1),
+            together=_together(len(y)),
             progress=progress,
         )
     swept.save(draft.work / f"sweep-{backend}.npz")
@@ -146,6 +144,11 @@ def render(name: str, draft: Draft) -> None:
 def keep(name: str, draft: Draft) -> str:
     """Make the draft a run that is seen; returns its folder."""
     return str(archive.finish(draft))
+
+
+def _together(rows: int) -> int:
+    """Learning rates in one product: as many as 8 MB of residuals hold, which was fastest; eight if they fit in 256 MB."""
+    return max(2**20 // rows, min(8, 2**25 // rows), 1)
 
 
 def _check_size(dataset: Dataset, design: Array) -> None:

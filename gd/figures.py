@@ -463,7 +463,7 @@ def _rate_axis(axes: Axes, rates: Sequence[float], limit: float | None) -> float
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value, 3)))
     axes.set_xlabel("learning rate")
-    return 10.0 ** ((low + high) / 2)
+    return math.pow(10, (low + high) / 2)
 
 
 def _with_margins(axes: Axes, logarithmic: bool, below: float, above: float) -> None:
