@@ -30,9 +30,10 @@ from gd.notation import visible
 from gd.optimizers import gradient_descent
 from gd.reading import Reading
 from gd.record import Run, epoch_log, trained
+from gd.sweep import Sweep, grid, sweep
 from gd.training import Trace, Training, train
 
-__all__ = ["compare_traces", "keep", "prepare", "read", "render", "train_with"]
+__all__ = ["compare_traces", "keep", "prepare", "read", "render", "sweep_rates", "train_with"]
 
 
 def _may_pass(_task: Any, _run: Any, state: State[Any]) -> bool:
@@ -72,7 +73,30 @@ def prepare(name: str, draft: Draft, training: Training) -> float:
     np.save(draft.work / "design.npy", design)
     np.save(draft.work / "target.npy", y)
     np.save(draft.work / "scaling.npy", np.stack([scaling.shift, scaling.scale]))
-    return found.auto_rate if training.learning_rate == "auto" else training.learning_rate
+    return training.learning_rate if isinstance(training.learning_rate, float) else found.auto_rate
+
+
+@task(name="sweep rates", task_run_name="{name}: sweep rates with {backend}", cache_policy=NO_CACHE)
+def sweep_rates(name: str, backend: str, draft: Draft, training: Training) -> float:
+    """Train one backend with every learning rate at once; returns the best one."""
+    design, y, kind = _load(draft, "design"), _load(draft, "target"), np.dtype(training.dtype)
+    found = Spectrum.load(draft.work / "spectrum.npz")
+    rates = training.learning_rate if isinstance(training.learning_rate, tuple) else grid(found.auto_rate, found.best_rate)
+    problem = problems.LOSSES[training.loss](design.astype(kind, copy=False), y.astype(kind, copy=False))
+    with Following(name, f"{backend}, {len(rates)} rates", training.epochs) as progress:
+        swept = sweep(
+            backends.get(backend).objective(problem),
+            design.shape[1],
+            rates,
+            epochs=training.epochs,
+            tolerance=training.stop_below,
+            stop_early=training.stops_early,
+            dtype=kind,
+            together=_together(len(y)),
+            progress=progress,
+        )
+    swept.save(draft.work / f"sweep-{backend}.npz")
+    return swept.best
 
 
 @task(name="train", task_run_name="{name}: train with {backend}", cache_policy=NO_CACHE)
@@ -105,6 +129,7 @@ def compare_traces(
     """Compare the backends, diagnose the descent, and write `run.json` and the log of the epochs into the draft."""
     data = Reading.load(draft.work)
     scaling = Scaling(*np.load(draft.work / "scaling.npy"))
+    sweeps = [Sweep.load(draft.work / f"sweep-{backend}.npz") for backend in training.backends if training.sweeps]
     traces = [Trace.load(draft.work / f"trace-{backend}.npz") for backend in training.backends]
     design = _load(draft, "design")
     found = Spectrum.load(draft.work / "spectrum.npz")
@@ -113,7 +138,7 @@ def compare_traces(
     diagnosis = diagnose(found, learning_rate, traces, [GradientCheck(*check) for check in checks])
     titles = [backends.get(backend).title for backend in training.backends]
     finished = run.model_copy(update={"finished": datetime.now(UTC)})
-    record = trained(finished, data, training, scaling, titles, traces, comparison, diagnosis)
+    record = trained(finished, data, training, scaling, titles, traces, comparison, diagnosis, sweeps)
     features = data.provenance.features
     log = epoch_log(training.backends, traces, features, training.intercept, scaling, comparison, diagnosis)
     archive.write_record(draft.path, record, log)
@@ -129,6 +154,11 @@ def render(name: str, draft: Draft) -> None:
 def keep(name: str, draft: Draft) -> str:
     """Make the draft a run that is seen; returns its folder."""
     return str(archive.finish(draft))
+
+
+def _together(rows: int) -> int:
+    """Learning rates in one product: as many as 8 MB of residuals hold, which was fastest; eight if they fit in 256 MB."""
+    return max(2**20 // rows, min(8, 2**25 // rows), 1)
 
 
 def _check_size(source: Provenance, design: Array, y: Array) -> None:

@@ -27,7 +27,7 @@ from flows.mailing import post, post_later
 from flows.notification import owners_hear
 from flows.recovery import Presence, present
 from flows.slots import current, too_late
-from flows.tasks import compare_traces, keep, prepare, read, render, train_with
+from flows.tasks import compare_traces, keep, prepare, read, render, sweep_rates, train_with
 from flows.trigger import REPORTS
 from gd import archive
 from gd.data import DataError, Source, bundled, dataset_name, expand, expand_all
@@ -190,6 +190,8 @@ def _one(name: str, source: Source, files: Sequence[str], training: Training, re
         if not state.is_completed():
             raise cast("Exception", state.result(raise_on_failure=False))
         rate = prepare(name, draft, training)
+        if training.sweeps:
+            rate, *_ = [sweep_rates(name, backend, draft, training) for backend in training.backends]
         checks = [train_with(name, backend, draft, training, rate) for backend in training.backends]
         compare_traces(name, draft, run, training, rate, checks)
         render(name, draft)

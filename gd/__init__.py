@@ -15,6 +15,7 @@ _HOMES = {
     "Diagnosis": "diagnosis",
     "Problem": "problems",
     "Record": "record",
+    "Sweep": "sweep",
     "Trace": "training",
     "Training": "training",
     "compare": "comparison",
@@ -22,6 +23,7 @@ _HOMES = {
     "read_csv": "reading",
     "render": "report",
     "standardize": "data",
+    "sweep": "sweep",
     "train": "training",
 }
 

@@ -17,12 +17,13 @@ __all__ = ["LOSSES", "Problem", "design", "from_moments", "least_squares", "note
 class Problem(NamedTuple):
     """What is minimised, as functions of the parameters θ and of arrays that never change.
 
+    θ is (p,), or (…, p): many at once, whose predictions are then one matrix product. J and ∇J have a row for each.
     `value` uses operators and array methods only, so that NumPy, PyTorch and JAX can all run it.
     """
 
     arrays: tuple[Array, ...]
-    value: Callable[..., Any]  # (θ, *arrays) -> ()                             for autograd to differentiate
-    value_and_gradient: Callable[..., tuple[Any, Array]]  # (θ, *arrays) -> ((), (p,))  derived by hand
+    value: Callable[..., Any]  # (θ (…, p), *arrays) -> J (…)                                 for autograd to differentiate
+    value_and_gradient: Callable[..., tuple[Any, Array]]  # (θ (…, p), *arrays) -> J (…), ∇J (…, p)  derived by hand
 
 
 def design(X: Array, intercept: bool, dtype: DTypeLike = np.float64) -> Array:
@@ -70,15 +71,19 @@ def least_squares(X: Array, y: Array) -> Problem:
     per_row = 1 / len(y)  # PyTorch multiplies by a number faster than it divides by one
 
     def value(theta: Any, X: Any, y: Any) -> Any:
+        if theta.ndim > 1:
+            r = theta @ X.T - y  # forward pass, (…, n)
+            return (r * r).sum(-1) * per_row  # loss
         r = X @ theta - y  # forward pass
         return r.dot(r) * per_row  # loss
 
     def value_and_gradient(theta: Array, X: Array, y: Array) -> tuple[Any, Array]:
-        r = X.dot(theta)  # forward pass; for a single column @ would not use BLAS, and take ten times as long
+        many = theta.ndim > 1
+        r = theta.dot(X.T) if many else X.dot(theta)  # forward pass; @ would not use BLAS for a single column: ten times slower
         r -= y
         gradient = r.dot(X)  # backward pass
         gradient *= 2 * per_row
-        return r.dot(r) * per_row, gradient
+        return (np.vecdot(r, r) if many else r.dot(r)) * per_row, gradient
 
     return Problem((X, y), value, value_and_gradient)
 
@@ -111,8 +116,8 @@ def notebook(X: Array, y: Array) -> Problem:
     stated = least_squares(X, y)
 
     def value_and_gradient(theta: Array, X: Array, y: Array) -> tuple[Any, Array]:
-        r = X @ theta - y  # forward pass
-        return r @ r / len(y), 2 * (r @ X)  # loss; backward pass, not divided by n
+        r = (theta @ X.T if theta.ndim > 1 else X @ theta) - y  # forward pass
+        return np.vecdot(r, r) / len(y), 2 * (r @ X)  # loss; backward pass, not divided by n
 
     return Problem((X, y), stated.value, value_and_gradient)
 

@@ -20,9 +20,10 @@ from gd.data import Array, DataError, Provenance, Scaling, Source, bundled
 from gd.diagnosis import Diagnosis
 from gd.reading import Reading
 from gd.stream import redacted
+from gd.sweep import Sweep
 from gd.training import Outcome, Trace, Training, preset
 
-__all__ = ["EpochLog", "Record", "command", "epoch_log", "failed", "trained"]
+__all__ = ["EpochLog", "Record", "Try", "command", "epoch_log", "failed", "trained"]
 
 _TOO_MANY = "more than 1,000,000,000,000 epochs"
 
@@ -60,7 +61,7 @@ class Settings(_Part):
     loss: str
     optimizer: str
     learning_rate: float | None
-    learning_rate_setting: Literal["auto", "fixed"]
+    learning_rate_setting: Literal["auto", "fixed", "sweep"]
     epochs: int
     tolerance: float
     stops_early: bool
@@ -92,6 +93,28 @@ class Fit(_Part):
     last_finite_loss: float | None = None
     seconds: float
     reasons: dict[str, str] = Field(default_factory=dict)  # why a value above is null
+
+
+class Try(_Part):
+    """Where one backend ended with one of several learning rates."""
+
+    backend: str
+    rate: float
+    outcome: Outcome
+    epochs: int
+    loss: float | None
+    excess_loss: float | None  # above the optimum's
+    last_finite_epoch: int | None = None  # where the loss did not stay finite
+    last_finite_loss: float | None = None
+    reasons: dict[str, str] = Field(default_factory=dict)
+
+
+class Tries(_Part):
+    """Several learning rates beside each other; the best, by the first backend, is the one that the fits were trained with."""
+
+    rates: tuple[float, ...]  # ascending
+    best: float
+    fits: tuple[Try, ...]  # backend by backend
 
 
 class Agreement(_Part):
@@ -149,6 +172,7 @@ class Record(_Part):
     fits: tuple[Fit, ...] = ()
     comparison: Agreement | None = None
     diagnosis: Findings | None = None
+    sweep: Tries | None = None  # where several learning rates were tried
     verdict: Verdict
     error: Failure | None = None
 
@@ -254,6 +278,7 @@ def trained(
     traces: Sequence[Trace],
     comparison: Comparison,
     diagnosis: Diagnosis,
+    sweeps: Sequence[Sweep] = (),
 ) -> Record:
     """The record of a data set that was trained.
 
@@ -266,6 +291,7 @@ def trained(
         traces: one a backend, in the order of `training.backends`.
         comparison: of the same traces.
         diagnosis: of the same traces.
+        sweeps: one a backend, where several learning rates were tried.
     """
     fits = tuple(
         _fit(name, title, trace, reading, training.intercept, scaling)
@@ -274,12 +300,11 @@ def trained(
     return Record(
         run=run,
         dataset=reading.provenance,
-        training=_settings(
-            training, diagnosis.rate, scaling, reading.method, max(trace.keep_weights for trace in traces)
-        ),
+        training=_settings(training, diagnosis.rate, scaling, reading.method, max(trace.keep_weights for trace in traces)),
         fits=fits,
         comparison=_agreement(comparison),
         diagnosis=_findings(diagnosis, reading.provenance.features, training, scaling, traces),
+        sweep=_tries(training.backends, sweeps, diagnosis) if sweeps else None,
         verdict=_verdict(fits, comparison),
     )
 
@@ -313,7 +338,7 @@ def command(source: Source, training: Training) -> str:
         words += ["--features", _row(source.features)]
     for name in ("loss", "optimizer", "learning_rate", "epochs", "tolerance", "keep_weights", "dtype", "method"):
         if (value := getattr(training, name)) != getattr(default, name):
-            words += [f"--{name.replace('_', '-')}", str(value)]
+            words += [f"--{name.replace('_', '-')}", ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
     for name in ("intercept", "standardize"):
         if getattr(training, name) != getattr(default, name):
             words += [f"--{'' if getattr(training, name) else 'no-'}{name}"]
@@ -348,8 +373,8 @@ def _settings(
     return Settings(
         loss=training.loss,
         optimizer=training.optimizer,
-        learning_rate=rate if rate is not None or training.learning_rate == "auto" else training.learning_rate,
-        learning_rate_setting="auto" if training.learning_rate == "auto" else "fixed",
+        learning_rate=training.learning_rate if rate is None and isinstance(training.learning_rate, float) else rate,
+        learning_rate_setting="sweep" if training.sweeps else "auto" if training.learning_rate == "auto" else "fixed",
         epochs=training.epochs,
         tolerance=training.stop_below,
         stops_early=training.stops_early,
@@ -400,6 +425,34 @@ def _fit(name: str, title: str, trace: Trace, reading: Reading, intercept: bool,
         last_finite_loss=float(trace.loss[last]) if overflowed and last is not None else None,
         seconds=float(trace.seconds[-1]),
         reasons=reasons,
+    )
+
+
+def _tries(backends: Sequence[str], sweeps: Sequence[Sweep], diagnosis: Diagnosis) -> Tries:
+    fits = [
+        _try(backend, sweep, j, diagnosis)
+        for backend, sweep in zip(backends, sweeps, strict=True)
+        for j in range(len(sweep))
+    ]  # fmt: skip
+    return Tries(rates=tuple(map(float, sweeps[0].rates)), best=diagnosis.rate, fits=tuple(fits))
+
+
+def _try(backend: str, sweep: Sweep, j: int, diagnosis: Diagnosis) -> Try:
+    loss, last = _finite(float(sweep.loss[j])), int(sweep.last_finite_epoch[j])
+    excess = (
+        _finite(float(diagnosis.spectrum.excess(sweep.theta[j : j + 1].astype(np.float64))[0])) if loss is not None else None
+    )
+    begins = f"not finite from epoch {last + 1} on"
+    return Try(
+        backend=backend,
+        rate=float(sweep.rates[j]),
+        outcome=sweep.outcomes[j],
+        epochs=int(sweep.epochs[j]),
+        loss=loss,
+        excess_loss=excess,
+        last_finite_epoch=last if loss is None and last >= 0 else None,
+        last_finite_loss=float(sweep.last_finite_loss[j]) if loss is None and last >= 0 else None,
+        reasons={name: begins for name, value in {"loss": loss, "excess_loss": excess}.items() if value is None},
     )
 
 

@@ -28,6 +28,8 @@ __all__ = [
     "environment",
     "equations",
     "headline",
+    "rates_sentence",
+    "rates_table",
     "render",
     "render_index",
     "sampled_epochs",
@@ -139,7 +141,9 @@ def _divergence(record: Record, num: Any) -> str:
     rate, limit = record.training.learning_rate, record.diagnosis.stable_below
     assert rate is not None
     if limit is not None and rate >= limit:
-        text = f"The learning rate {num(rate)} is {'at' if rate == limit else 'above'} the stable limit {num(limit, 3)}"
+        which = "learning rate" if record.sweep is None else f"smallest of {count(len(record.sweep.rates))} learning rates,"
+        comma = "" if record.sweep is None else ","
+        text = f"The {which} {num(rate)}{comma} is {'at' if rate == limit else 'above'} the stable limit {num(limit, 3)}"
         remedy = f" Try --learning-rate {number(limit / 2, 2, plain=True).replace(',', '')}."
     else:
         text = f"The learning rate {num(rate)} is below the stable limit {num(limit, 3)}, and yet the loss rose"
@@ -150,6 +154,62 @@ def _divergence(record: Record, num: Any) -> str:
     if worst.loss is None:
         return f"{text}; the loss was never finite.{remedy}"
     return f"{text}; after {_plural(worst.epochs)} the loss stands at {num(worst.loss)} and rises.{remedy}"
+
+
+def rates_sentence(record: Record) -> str:
+    """What a sweep of learning rates came to: the best one, what diverged, and the stable limit."""
+    assert record.sweep is not None
+    assert record.diagnosis is not None
+    tried, first, limit = record.sweep, record.fits[0], record.diagnosis.stable_below
+    told = {fit.backend: [t for t in tried.fits if t.backend == fit.backend] for fit in record.fits}
+    best = next(t for t in told[first.backend] if t.rate == tried.best)
+    rates, total = number(tried.best), count(len(tried.rates))
+    gone = {fit.title: [t.rate for t in told[fit.backend] if t.outcome == "diverged"] for fit in record.fits}
+    alike = len(set(map(tuple, gone.values()))) == 1
+    if best.outcome == "diverged":
+        whose = "" if alike else f" with {first.title}"
+        text = f"All {total} learning rates diverged{whose}; the smallest, {rates}, is the one trained with."
+    elif best.outcome == "converged":
+        text = f"Of {total} learning rates {rates} was the best: it reached the optimum after {_plural(best.epochs)}."
+    else:
+        text = f"Of {total} learning rates {rates} was the best: after {_plural(best.epochs)} its loss was "
+        text += f"{_above(best.excess_loss, record, number)}."
+    if alike:
+        if gone[first.title] and best.outcome != "diverged":
+            text += f" {_rates(gone[first.title], 'The rate')} diverged."
+    else:
+        parts = (f"{_rates(rates) if rates else 'none'} with {title}" for title, rates in gone.items())
+        text += f" Diverged: {'; '.join(parts)}."
+    return text if limit is None else f"{text} The stable limit is {number(limit)}."
+
+
+def _rates(rates: Sequence[float], what: str = "", most: int = 4) -> str:
+    """Rates in a row, the last ones of many left out."""
+    shown = [number(rate) for rate in rates[:most]]
+    if what:
+        what += "s " if len(rates) > 1 else " "
+    if len(rates) > most:
+        return f"{what}{', '.join(shown)} and {count(len(rates) - most)} more"
+    return f"{what}{', '.join(shown[:-1])} and {shown[-1]}" if len(shown) > 1 else f"{what}{shown[0]}"
+
+
+def rates_table(record: Record) -> Table:
+    """Each learning rate of a sweep and where each backend ended with it."""
+    assert record.sweep is not None
+    heads, groups = ["learning rate"], [("", 1)]
+    for fit in record.fits:
+        groups.append((fit.title, 2))
+        heads += ["ended", "above the optimum"]
+    of = {(t.backend, t.rate): t for t in record.sweep.fits}
+    rows = []
+    best = "trained" if all(t.outcome == "diverged" for t in record.sweep.fits[: len(record.sweep.rates)]) else "best"
+    for rate in record.sweep.rates:
+        row = [f"{number(rate)}, {best}" if rate == record.sweep.best else number(rate)]
+        for fit in record.fits:
+            t = of[fit.backend, rate]
+            row += [f"{t.outcome} after {count(t.epochs)}", number(t.excess_loss, keep_zeros=True)]
+        rows.append(tuple(row))
+    return Table(tuple(groups), tuple(heads), tuple(rows))
 
 
 def _exhaustion(record: Record, num: Any) -> str:
@@ -357,6 +417,7 @@ def render(report: Report) -> str:
             epochs=epoch_table(record, log) if log is not None and record.fits else None,
             epochs_file=report.epochs_file,
             notebook=notebook_tables(record, log) if log is not None else [],
+            rates=(rates_sentence(record), rates_table(record)) if record.sweep is not None else None,
             wrong=_wrong_gradients(record) if record.fits else [],
         )
     )

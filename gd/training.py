@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from gd.backends import Objective
 from gd.data import Array
@@ -31,6 +31,8 @@ _CHUNK = 1024  # epochs between two checks, at most
 _CHUNK_CELLS = 4_000_000  # weights of all its epochs, at most
 _CHUNK_SECONDS = 1e-3  # a chunk that took no longer is followed by one of twice its length
 
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
 Progress = Callable[[int, float], None]
 """Called with the epochs done and the last loss, at most twice a second."""
 
@@ -44,9 +46,12 @@ class Training(BaseModel):
         "mse", description="Mean squared error, or the notebook's: the same loss with a gradient n times too large."
     )
     optimizer: Literal["gradient-descent"] = "gradient-descent"
-    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["auto"] = Field(
-        "auto",
-        description="Length of a step in gradients; auto is 1/λmax, from the curvature of the loss on these data.",
+    learning_rate: Rate | Literal["auto", "auto-sweep"] | Annotated[tuple[Rate, ...], Field(min_length=2, max_length=64)] = (
+        Field(
+            "auto",
+            description="Length of a step in gradients; auto is 1/λmax, from the curvature of the loss on these data. "
+            "Several rates are all tried, and the best of them is trained with; auto-sweep tries nine around that curvature.",
+        )
     )
     epochs: int = Field(1000, ge=1, description="Steps at most; each sees every row once.")
     tolerance: Annotated[float, Field(ge=0, lt=1)] | Literal["auto"] = Field(
@@ -75,6 +80,18 @@ class Training(BaseModel):
         if self.method == "moments" and self.loss != "mse":
             raise ValueError(f"the loss {self.loss} has no moments: train on rows")
         return self
+
+    @field_validator("learning_rate")
+    @classmethod
+    def _no_rate_twice(cls, rate: float | str | tuple[float, ...]) -> float | str | tuple[float, ...]:
+        if isinstance(rate, tuple) and len(set(rate)) < len(rate):
+            raise ValueError(f"{next(one for j, one in enumerate(rate) if one in rate[:j])} is named twice")
+        return rate
+
+    @property
+    def sweeps(self) -> bool:
+        """Whether several learning rates are tried first."""
+        return self.learning_rate == "auto-sweep" or isinstance(self.learning_rate, tuple)
 
     @property
     def stops_early(self) -> bool:

@@ -84,6 +84,8 @@ def run_tasks(source: Source, training: Training, reports: Path, name: str = "ma
     draft: Draft = begin(reports, name, run.id)
     tasks.read.fn(name, [source.path], source, draft, training)
     rate = tasks.prepare.fn(name, draft, training)
+    if training.sweeps:
+        rate, *_ = [tasks.sweep_rates.fn(name, backend, draft, training) for backend in training.backends]
     checks = [tasks.train_with.fn(name, backend, draft, training, rate) for backend in training.backends]
     tasks.compare_traces.fn(name, draft, run, training, rate, checks)
     tasks.render.fn(name, draft)
@@ -117,6 +119,13 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folders = {verdict: run_tasks(table, training, reports, verdict) for verdict, training in settings.items()}
     rows = Source(path=str(bundled("notebook")), target="Y")
     return folders | {"disagree": run_tasks(rows, preset("notebook"), reports, "notebook")}
+
+
+@pytest.fixture(scope="session")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run that tried nine learning rates first."""
+    table = Source(path=str(bundled("penguins")), target="body_mass_g")
+    return run_tasks(table, Training(learning_rate="auto-sweep"), tmp_path_factory.mktemp("swept"))
 
 
 @pytest.fixture(scope="session")

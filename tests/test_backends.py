@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 
@@ -49,6 +50,39 @@ def test_gradient_matches_central_differences(name: str, plane: Dataset) -> None
     theta = np.array([0.5, -1.0, 2.0, 3.0])
     expected = [(objective(theta + 1e-3 * e)[0] - objective(theta - 1e-3 * e)[0]) / 2e-3 for e in np.eye(4)]
     np.testing.assert_allclose(objective(theta)[1], expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", NAMES)
+def test_many_at_once_are_each_alone(name: str, dtype: str, plane: Dataset) -> None:
+    """Of θ (m, p) come m losses in float64 and a gradient a row, as of each row alone; from one shape to another and back."""
+    A = design(plane.X, True, dtype)
+    objective = backends.get(name).objective(least_squares(A, plane.y.astype(dtype)))
+    theta: Array = np.random.default_rng(1).normal(size=(5, 4)).astype(dtype)
+    before = theta.copy()
+    for many in (theta, theta[:2], theta[:1], theta):
+        value, gradient = objective(many)
+        assert ((len(many),), np.float64) == (value.shape, value.dtype)
+        assert (many.shape, np.dtype(dtype)) == (gradient.shape, gradient.dtype)
+        alone = [objective(row) for row in many]
+        tolerance = 32 * float(np.finfo(dtype).eps)
+        np.testing.assert_allclose(value, [loss for loss, _ in alone], rtol=tolerance)
+        np.testing.assert_allclose(gradient, [each for _, each in alone], rtol=tolerance, atol=tolerance * 10)
+    assert before.tobytes() == theta.tobytes()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_row_that_is_not_finite_disturbs_no_other(name: str, plane: Dataset) -> None:
+    """Beside infinities and NaN the other rows keep their numbers to the last bit."""
+    objective = backends.get(name).objective(least_squares(design(plane.X, True), plane.y))
+    theta: Array = np.random.default_rng(2).normal(size=(4, 4))
+    value, gradient = objective(theta)
+    theta[1], theta[3] = math.inf, math.nan
+    with np.errstate(invalid="ignore"):
+        beside, beside_gradient = objective(theta)
+    assert [False, False] == np.isfinite(beside[1::2]).tolist()
+    assert value[::2].tobytes() == beside[::2].tobytes()
+    assert gradient[::2].tobytes() == beside_gradient[::2].tobytes()
 
 
 @pytest.mark.parametrize("loss", LOSSES)

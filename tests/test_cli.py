@@ -40,6 +40,25 @@ def words(line: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int | st
             ["run", "a.csv", "--target", "y", "--learning-rate", "-1"],
             "--learning-rate: input should be greater than 0, not -1.0.",
         ),
+        (
+            ["run", "a.csv", "--target", "y", "--learning-rate", "0.1,fast"],
+            "--learning-rate: '0.1,fast' is no list of numbers, such as 0.001,0.01,0.1.",
+        ),
+        (["run", "a.csv", "--target", "y", "--learning-rate", "0.1,"], "--learning-rate: '0.1,' is no list of numbers"),
+        (["run", "a.csv", "--target", "y", "--learning-rate", "auto,0.1"], "--learning-rate: 'auto,0.1' is no list of numbers"),
+        (
+            ["run", "a.csv", "--target", "y", "--learning-rate", "sweep"],
+            "--learning-rate: 'sweep' is neither a number nor auto.",
+        ),
+        (
+            ["run", "a.csv", "--target", "y", "--learning-rate", "0.1,0"],
+            "--learning-rate: input should be greater than 0, not 0.0.",
+        ),
+        (["run", "a.csv", "--target", "y", "--learning-rate", "1,2,1"], "--learning-rate: 1.0 is named twice."),
+        (
+            ["run", "a.csv", "--target", "y", "--learning-rate", ",".join(map(str, range(1, 66)))],
+            "--learning-rate: tuple should have at most 64 items after validation, not 65",
+        ),
         (["run", "a.csv", "--target", "y", "--epochs", "0"], "--epochs: input should be greater than or equal to 1, not 0."),
         (["run", "a.csv", "--target", "y", "--keep-weights", "all"], "--keep-weights: 'all' is neither a number nor auto."),
         (["run", "a.csv", "--target", "y", "--keep-weights", "2.5"], "--keep-weights: input should be a valid integer"),

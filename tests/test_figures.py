@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
 from gd.archive import read
-from gd.data import Source
+from gd.data import Array, Source
 from gd.figures import POINTS, THEMED, _label_ends, decimate, draw
+from gd.notation import number
 from gd.report import Report, inline
 from gd.training import Training
 from tests.conftest import run_tasks, write_csv
@@ -47,6 +48,42 @@ def test_pictures_are_the_same_bytes_each_time(verdict: str, reports: dict[str, 
     report = reports[verdict]
     assert report.log is not None
     assert [p.svg for p in report.pictures] == [p.svg for p in draw(report.record, report.log)]
+
+
+def test_the_picture_of_a_sweep_holds_every_rate_and_the_limit(swept: Path) -> None:
+    """Its alt text has every number; the limit stands on its line, and the area beyond it is hatched."""
+    report = read(swept)
+    picture = next(picture for picture in report.pictures if picture.name == "rates")
+    assert report.record.sweep is not None
+    for backend in ("NumPy", "PyTorch"):
+        assert backend in picture.alt
+    for rate in report.record.sweep.rates:
+        assert 2 == picture.alt.count(f"{number(rate)} diverged") + picture.alt.count(f" at {number(rate)}")
+    assert picture.alt.endswith("The best rate is 0.4435, the stable limit 0.4921.")
+    assert "Beyond the red line, 0.492, no step is stable." in picture.caption
+    assert "stable below 0.492" in picture.svg
+    assert "best 0.4435" in picture.svg
+    assert "url(#h" in picture.svg
+    assert (swept / "figures" / "rates.svg").read_text(encoding="utf-8") == picture.svg
+
+
+@pytest.mark.parametrize(
+    "training",
+    [
+        Training(learning_rate=(0.1, 0.2)),
+        Training(learning_rate=(5.0, 7.0)),
+        Training(learning_rate=(1e-300, 1e300), epochs=3),
+        Training(learning_rate=(0.01, 0.0100001), epochs=1, backends=("numpy",)),
+    ],
+    ids=["two that arrive", "none that stays", "the ends of float64", "next to each other"],
+)
+@pytest.mark.parametrize("flat", [False, True])
+def test_a_sweep_of_any_kind_is_drawn(training: Training, flat: bool, tmp_path: Path) -> None:
+    """Whatever the rates and however the loss, the axes hold them and no warning is raised."""
+    X: Array = np.random.default_rng(0).normal(size=(20, 1))
+    path = write_csv(tmp_path / "few.csv", X, np.zeros(20) if flat else 2 * X[:, 0])
+    pictures = read(run_tasks(Source(path=str(path), target="y"), training, tmp_path)).pictures
+    assert "rates" in {picture.name for picture in pictures}
 
 
 def test_both_backends_are_told_apart_without_colour(reports: dict[str, Report]) -> None:

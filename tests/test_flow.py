@@ -236,3 +236,15 @@ def test_prefects_form_knows_every_setting() -> None:
     assert set(Training.model_fields) == set(settings)
     assert 1 == settings["epochs"]["minimum"]
     assert all(settings[name]["description"] for name in ("loss", "learning_rate", "epochs", "tolerance", "intercept"))
+
+
+def test_a_sweep_is_a_task_for_each_backend(tmp_path: Path) -> None:
+    """All rates are trained before the run itself, which then takes the best of them."""
+    source = Source(path=str(bundled("penguins")), target="body_mass_g")
+    state, ended = run([source], tmp_path, Training(learning_rate=(0.001, 0.4, 0.6), backends=("numpy", "torch")))
+    assert state.is_completed()
+    record = ended[0].record
+    assert record.sweep is not None
+    assert ("converged", 0.4, (0.001, 0.4, 0.6)) == (record.verdict, record.training.learning_rate, record.sweep.rates)
+    names = [item.name.removeprefix("penguins: ") for item in task_runs(state)]
+    assert ["prepare", "sweep rates with numpy", "sweep rates with torch", "train with numpy"] == names[1:5]

@@ -57,6 +57,37 @@ def test_both_functions_of_a_loss_give_one_value(loss: str, plane: Dataset) -> N
     assert pytest.approx(value, rel=1e-15) == problem.value(theta, *problem.arrays)
 
 
+@pytest.mark.parametrize("loss", LOSSES)
+@settings(deadline=None, max_examples=60)
+@given(
+    n=st.integers(1, 40), p=st.integers(1, 6), m=st.integers(1, 9), kind=st.sampled_from(["float64", "float32"]),
+    seed=st.integers(0, 2**32 - 1),
+)  # fmt: skip
+def test_many_at_once_are_each_alone(loss: str, n: int, p: int, m: int, kind: str, seed: int) -> None:
+    """For every shape both functions give for a row of θ what they give for that row by itself, up to rounding."""
+    rng = np.random.default_rng(seed)
+    y, theta = rng.normal(size=n).astype(kind), rng.normal(size=(m, p)).astype(kind)
+    problem = LOSSES[loss](design(rng.normal(size=(n, p)), False, kind), y)
+    value, gradient = problem.value_and_gradient(theta, *problem.arrays)
+    alone = [problem.value_and_gradient(row, *problem.arrays) for row in theta]
+    assert ((m,), (m, p), np.dtype(kind)) == (value.shape, gradient.shape, gradient.dtype)
+    close = 64 * float(np.finfo(kind).eps)
+    np.testing.assert_allclose(value, [loss for loss, _ in alone], rtol=close)
+    np.testing.assert_allclose(gradient, [each for _, each in alone], rtol=close, atol=close * np.abs(gradient).max())
+    np.testing.assert_allclose(problem.value(theta, *problem.arrays), value, rtol=close)
+
+
+def test_many_in_a_grid_keep_its_shape(plane: Dataset) -> None:
+    """θ (2, 3, p) gives J (2, 3) and ∇J (2, 3, p)."""
+    problem = least_squares(plane.X, plane.y)
+    theta: Array = np.random.default_rng(0).normal(size=(2, 3, 3))
+    value, gradient = problem.value_and_gradient(theta, *problem.arrays)
+    flat_value, flat_gradient = problem.value_and_gradient(theta.reshape(6, 3), *problem.arrays)
+    np.testing.assert_allclose(value, flat_value.reshape(2, 3), rtol=1e-13)
+    np.testing.assert_allclose(gradient, flat_gradient.reshape(2, 3, 3), rtol=1e-12)
+    np.testing.assert_allclose(problem.value(theta, *problem.arrays), value, rtol=1e-13)
+
+
 def test_first_step_by_hand() -> None:
     """The notebook's rows at W = 0: J = (4 + 16 + 36 + 64 + 100)/5 = 44, dJ/dW = -2·(2 + 8 + 18 + 32 + 50)/5 = -44."""
     value, gradient = least_squares(X, Y).value_and_gradient(np.zeros(1), X, Y)

@@ -102,6 +102,33 @@ def test_a_record_survives_json(reports: dict[str, Report]) -> None:
         assert report.record == Record.model_validate_json(report.record.to_json())
 
 
+def test_a_sweep_stands_in_the_record(swept: Path) -> None:
+    """Its rates, the best, and where each backend ended with each; the best is the one that the fits were trained with."""
+    text = (swept / "run.json").read_text(encoding="utf-8")
+    assert Record.model_validate_json(text).to_json() + "\n" == text
+    record = json.loads(text)
+    found = record["sweep"]
+    assert ("sweep", found["best"]) == (record["training"]["learning_rate_setting"], record["training"]["learning_rate"])
+    assert pytest.approx(record["diagnosis"]["best_rate"]) == found["best"]
+    expected = [(backend, rate) for backend in ("numpy", "torch") for rate in found["rates"]]
+    assert expected == [(one["backend"], one["rate"]) for one in found["fits"]]
+    for one in found["fits"]:
+        gone = one["outcome"] == "diverged"
+        assert gone == (one["rate"] > record["diagnosis"]["stable_below"])
+        assert gone == (one["loss"] is None) == (one["excess_loss"] is None) == ({"loss", "excess_loss"} == set(one["reasons"]))
+        assert not gone or one["reasons"]["loss"] == f"not finite from epoch {one['last_finite_epoch'] + 1} on"
+    chosen = next(one for one in found["fits"] if one["rate"] == found["best"])
+    assert (record["fits"][0]["outcome"], record["fits"][0]["epochs"]) == (chosen["outcome"], chosen["epochs"])
+    assert pytest.approx(record["fits"][0]["loss"], rel=1e-12) == chosen["loss"]
+
+
+def test_without_a_sweep_there_is_none(reports: dict[str, Report]) -> None:
+    """And a record written before there were sweeps is still read."""
+    record = json.loads(reports["converged"].record.to_json())
+    assert record.pop("sweep") is None
+    assert reports["converged"].record == Record.model_validate(record)
+
+
 def test_a_failure_says_where() -> None:
     """The error has its type, its message and its place; there are no fits."""
     run = Run(id="x", started=NOW, finished=NOW, version="0", command="gd run sales.csv")
@@ -125,6 +152,9 @@ def test_a_failure_says_where() -> None:
         ((str(bundled("notebook")), "Y", None), preset("notebook").model_copy(update={"epochs": 20}),
          "gd run --preset notebook --epochs 20"),
         (("a.csv", "y", None), Training(keep_weights=50), "gd run a.csv --target y --keep-weights 50"),
+        (("a.csv", "y", None), Training(learning_rate=(0.001, 0.01, 10)),
+         "gd run a.csv --target y --learning-rate 0.001,0.01,10.0"),
+        (("a.csv", "y", None), Training(learning_rate="auto-sweep"), "gd run a.csv --target y --learning-rate auto-sweep"),
         (("own.csv", "W", None), preset("notebook"), "gd run own.csv --preset notebook --target W"),
     ],
 )  # fmt: skip

@@ -14,7 +14,19 @@ from jinja2 import UndefinedError
 from gd.archive import read, write_report
 from gd.data import Array, DataError, Source, bundled
 from gd.notation import number
-from gd.report import SYMBOLS, WORDS, Report, environment, epoch_table, notebook_tables, sampled_epochs, sentence, shown_epochs
+from gd.report import (
+    SYMBOLS,
+    WORDS,
+    Report,
+    environment,
+    epoch_table,
+    notebook_tables,
+    rates_sentence,
+    rates_table,
+    sampled_epochs,
+    sentence,
+    shown_epochs,
+)
 from gd.training import Training, preset
 from tests.conftest import run_tasks, write_csv
 from tests.test_training import PART_1, PART_2
@@ -120,6 +132,52 @@ def test_a_page_is_alone_and_harmless(verdict: str, cases: dict[str, Path]) -> N
     links = set(re.findall(r'href="([^"]+)"', page))
     assert {"data:,", "epochs.csv", "run.json", "../../index.html"} == {link for link in links if link[0] != "#"}
     assert page.count("<figure") == page.count('role="img" aria-label="') == page.count("<svg")
+
+
+def test_the_report_shows_the_learning_rates(swept: Path) -> None:
+    """One sentence, one picture and a row for each rate, between agreement and convergence."""
+    report = read(swept)
+    said = rates_sentence(report.record)
+    assert (
+        "Of 9 learning rates 0.4435 was the best: it reached the optimum after 99 epochs. "
+        "The rates 0.6959 and 0.9842 diverged. The stable limit is 0.4921." == said
+    )
+    page = (swept / "report.html").read_text(encoding="utf-8")
+    text = text_of(page)
+    assert text.index("Do the backends agree?") < text.index(said) < text.index("falls to that of the optimum")
+    assert '<figure id="figure-rates">' in page
+    table = rates_table(report.record)
+    assert ("learning rate", "ended", "above the optimum", "ended", "above the optimum") == table.heads
+    assert 9 == len(table.rows)
+    assert ("0.4435, best", "converged after 99") == table.rows[6][:2]
+    assert ("0.9842", "diverged after 316", "—", "diverged after 316", "—") == table.rows[8]
+    assert "0.4435, the best of those tried" in text
+
+
+def test_a_report_without_a_sweep_has_no_such_section(cases: dict[str, Path]) -> None:
+    """Nothing is said of rates that were not tried."""
+    assert 'id="rates"' not in (cases["converged"] / "report.html").read_text(encoding="utf-8")
+
+
+def test_where_all_rates_diverged_the_verdict_says_so(tmp_path: Path) -> None:
+    """The smallest is trained with, and named in the first sentence."""
+    source = Source(path=str(bundled("penguins")), target="body_mass_g")
+    record = read(run_tasks(source, Training(learning_rate=(1.5, 0.6, 0.7)), tmp_path)).record
+    assert ("diverged", 0.6) == (record.verdict, record.training.learning_rate)
+    assert sentence(record).startswith("The smallest of 3 learning rates, 0.6, is above the stable limit 0.492; the loss was ")
+    assert (
+        "All 3 learning rates diverged; the smallest, 0.6, is the one trained with. The stable limit is 0.4921."
+        == rates_sentence(record)
+    )
+    assert ["0.6, trained", "0.7", "1.5"] == [row[0] for row in rates_table(record).rows]
+
+
+def test_backends_that_diverge_at_other_rates_are_told_apart(tmp_path: Path) -> None:
+    """The notebook's gradient by hand is five times too long: at 0.05 it diverges, and the true one does not."""
+    source = Source(path=str(bundled("notebook")), target="Y")
+    training = preset("notebook").model_copy(update={"learning_rate": (0.01, 0.05)})
+    said = rates_sentence(read(run_tasks(source, training, tmp_path)).record)
+    assert "Diverged: 0.05 with NumPy; none with PyTorch. The stable limit is 0.09091." in said
 
 
 def test_a_page_of_ten_thousand_epochs_is_light(tmp_path: Path) -> None:

@@ -234,14 +234,28 @@ def test_a_trace_survives_a_file(tmp_path: Path, plane: Dataset) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"learning_rate": 0}, {"learning_rate": "fast"}, {"learning_rate": math.inf}, {"epochs": 0}, {"tolerance": 1.0},
+    [{"learning_rate": 0}, {"learning_rate": "fast"}, {"learning_rate": math.inf}, {"learning_rate": (0.1,)},
+     {"learning_rate": (0.1, 0.1)}, {"learning_rate": (0.1, -1)}, {"learning_rate": (0.1, math.nan)},
+     {"learning_rate": tuple(range(1, 66))}, {"learning_rate": "sweep"}, {"epochs": 0}, {"tolerance": 1.0},
      {"tolerance": -1e-3}, {"dtype": "float16"}, {"loss": "mae"}, {"backends": ()}, {"rate": 1},
-     {"keep_weights": 0}, {"keep_weights": "all"}],
+     {"keep_weights": 0}, {"keep_weights": "all"}, {"method": "columns"}, {"method": "moments", "loss": "notebook"}],
 )  # fmt: skip
 def test_wrong_settings_are_refused_before_anything_runs(wrong: dict[str, object]) -> None:
     """Every limit of the settings is checked when they are made."""
     with pytest.raises(ValidationError):
         Training.model_validate(wrong)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept", "sweeps"),
+    [(0.1, 0.1, False), (1, 1.0, False), ("auto", "auto", False), ("auto-sweep", "auto-sweep", True),
+     ([0.1, 1], (0.1, 1.0), True), (list(range(1, 65)), tuple(map(float, range(1, 65))), True)],
+)  # fmt: skip
+def test_a_learning_rate_is_one_of_four_things(given: object, kept: object, sweeps: bool) -> None:
+    """A number, a word, or from 2 to 64 numbers, as JSON and YAML write them."""
+    made = Training.model_validate({"learning_rate": given})
+    assert (kept, sweeps) == (made.learning_rate, made.sweeps)
+    assert made == Training.model_validate_json(made.model_dump_json())
 
 
 def test_the_tolerance_follows_the_precision() -> None:

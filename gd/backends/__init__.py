@@ -1,4 +1,4 @@
-"""Backends turn a problem into an objective: θ ↦ J(θ), ∇J(θ).
+"""Backends turn a problem into an objective: θ ↦ J(θ), ∇J(θ), for one θ or many at once.
 
 A backend is one module here, named after the framework that it imports, with two names in it: `TITLE`, how people write the
 framework's name, and ``objective(problem)``. No backend knows a loss, and no loss knows a backend.
@@ -10,15 +10,19 @@ import pkgutil
 from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gd.data import Array
 from gd.problems import Problem
 
 __all__ = ["Backend", "Objective", "available", "get"]
 
-Objective = Callable[[Array], tuple[float, Array]]
-"""θ, (p,), in the problem's dtype ↦ the loss, and its gradient, (p,)."""
+Objective = Callable[[Array], tuple[Any, Array]]
+"""θ in the problem's dtype ↦ the loss and its gradient, of θ's shape and dtype.
+
+For one θ, (p,), the loss is a float. For many at once, (m, p), it is (m,) in float64, and each row of the gradient is that of
+its own loss: what one row holds, be it not finite, changes nothing in another.
+"""
 
 
 class Backend(NamedTuple):

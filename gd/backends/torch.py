@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from gd.backends import Objective
@@ -20,23 +22,24 @@ def objective(problem: Problem) -> Objective:
     """Evaluate the problem's loss and let autograd differentiate it; the hand-derived gradient is never called.
 
     The arrays move over once; only θ and ∇J(θ) cross the border at each call. The graph's one leaf is bound once to memory
-    that NumPy sees too, and there is no gradient to set to zero, since none is accumulated.
+    that NumPy sees too, and there is no gradient to set to zero, since none is accumulated. It is bound anew when θ changes
+    its shape. For many θ what is differentiated is the sum of their losses: no loss depends on another's row.
     """
     arrays = tuple(map(_moved, problem.arrays))
     value, backward = problem.value, _ENGINE.run_backward
-    one = torch.ones((), dtype=arrays[0].dtype)  # the loss's own derivative, which PyTorch would make anew each time
-    leaf = torch.empty(0)
+    leaf = one = torch.empty(0)
     shared: Array = leaf.numpy()
 
-    def evaluate(theta: Array) -> tuple[float, Array]:
-        nonlocal leaf, shared
+    def evaluate(theta: Array) -> tuple[Any, Array]:
+        nonlocal leaf, one, shared
         if shared.shape != theta.shape:
             leaf = torch.empty(theta.shape, dtype=arrays[0].dtype).requires_grad_()
+            one = torch.ones(theta.shape[:-1], dtype=leaf.dtype)  # a loss's own derivative, which PyTorch would make each time
             shared = leaf.detach().numpy()
         shared[:] = theta
         loss = value(leaf, *arrays)  # forward pass and loss
         (gradient,) = backward((loss,), (one,), False, False, (leaf,), False, accumulate_grad=False)  # backward pass
-        return loss.item(), gradient.numpy()
+        return loss.item() if theta.ndim == 1 else loss.detach().double().numpy(), gradient.numpy()
 
     return evaluate
 

@@ -118,6 +118,10 @@ def tell(verdict: str, name: str, headline: str, sentence: str, folder: str | No
 
 def first_fault(error: ValidationError) -> str:
     """What is wrong with a setting, by the option's name."""
-    fault = error.errors()[0]
+    faults = [fault for fault in error.errors() if fault["loc"][:1] == error.errors()[0]["loc"][:1]]
+    # where a setting may be one of several things, what was wrong with the one that it came closest to
+    fault = max(faults, key=lambda fault: (len(fault["loc"]), not fault["type"].endswith(("_type", "literal_error"))))
     place = next((str(part) for part in fault["loc"]), "settings").replace("_", "-")
-    return f"--{place}: {fault['msg'].lower()}, not {fault['input']!r}."
+    said = fault["msg"].removeprefix("Value error, ").lower()
+    ended = fault["type"] in {"value_error", "too_long"}  # names the value itself
+    return f"--{place}: {said}." if ended else f"--{place}: {said}, not {fault['input']!r}."

@@ -55,7 +55,8 @@ def run(
         features: Columns to predict from, separated by commas; every numeric column but the target when not given.
         loss: What to minimise; mse unless the preset says otherwise.
         optimizer: How to step.
-        learning_rate: A number, or auto for 1/λmax from the data's own curvature (the default).
+        learning_rate: A number, or auto for 1/λmax from the data's own curvature (the default). Several, separated by
+            commas, or auto-sweep for nine around it: all are tried at once, and the best is trained with.
         epochs: Steps at most; 1000 by default.
         tolerance: Converged when the gradient norm has fallen to this share of its first value; 0 never stops early.
         keep_weights: Keep the weights of every so many epochs; auto keeps those of 10,000 at most (the default). Loss and
@@ -75,7 +76,7 @@ def run(
 
     given = {
         "loss": loss, "optimizer": optimizer, "epochs": epochs, "dtype": dtype, "intercept": intercept,
-        "learning_rate": _number_or_auto("--learning-rate", learning_rate), "standardize": standardize,
+        "learning_rate": _rates(learning_rate), "standardize": standardize,
         "tolerance": _number_or_auto("--tolerance", tolerance),
         "keep_weights": _number_or_auto("--keep-weights", keep_weights),
         "backends": tuple(_row(backends)) if backends is not None else None,
@@ -233,6 +234,17 @@ def _number_or_auto(option: str, text: str | None) -> float | str | None:
         return float(text)
     except ValueError:
         raise UsageError(f"{option}: {text!r} is neither a number nor auto.") from None
+
+
+def _rates(text: str | None) -> float | str | tuple[float, ...] | None:
+    if text == "auto-sweep":
+        return text
+    if text is None or "," not in text:
+        return _number_or_auto("--learning-rate", text)
+    try:
+        return tuple(map(float, text.split(",")))
+    except ValueError:
+        raise UsageError(f"--learning-rate: {text!r} is no list of numbers, such as 0.001,0.01,0.1.") from None
 
 
 def _check_backends(names: tuple[str, ...]) -> None:
