@@ -28,5 +28,5 @@ def keeps_rows(training: Training, rows: int, columns: int) -> bool:
     if training.loss != "mse":  # no other loss has moments
         return True
     size = rows * columns
-    descents = training.epochs * len(training.backends)
+    descents = training.epochs * len(training.backends) * (1 + training.rates_tried)
     return size * descents * _PER_ELEMENT <= _LITTLE and size * 8 <= _MOST_BYTES

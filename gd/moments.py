@@ -15,6 +15,8 @@ __all__ = ["Moments", "merge", "merge_all"]
 
 _BLOCK = 8192  # rows that are scaled at once, and
 _CHUNK = 512  # of those, factorised at once: both fit a core's caches
+_NEAR = 1e-3  # of the target: what a good fit leaves of it
+_WELL_CONDITIONED = 1e-5  # smallest singular value by the largest
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,7 +94,7 @@ class Moments:
     @property
     def _offset(self) -> Array:
         """Mean of each z, (q,)."""
-        return np.asarray(self.R[0, 1:] / self.R[0, 0])
+        return np.asarray(self.R[0, 1:] / (self.R[0, 0] or 1.0))
 
     def select(self, columns: Sequence[int]) -> Moments:
         """Those of some of the columns, the target last."""
@@ -187,7 +189,7 @@ def _with(part: Moments, shift: Array, unit: Array) -> Array:
 
 def _unit(largest: Array) -> Array:
     """The power of 2 that brings numbers of this size to at most 1."""
-    exponent = np.clip(np.frexp(largest)[1], -1000, 1000)
+    exponent = np.clip(np.frexp(largest)[1], -1023, 1024)
     return np.asarray(np.ldexp(1.0, -exponent))
 
 
@@ -207,7 +209,31 @@ def _triangle(B: Array) -> Array:
     if whole + (n % rows > 0) > 1:
         R = _triangle(R) if len(R) > rows else _r(R)
     R = np.vstack([R, np.zeros((p - len(R), p))])  # where there are fewer rows than columns
-    return np.asarray(R * np.where(np.diag(R) < 0, -1.0, 1.0)[:, None])
+    R = np.asarray(R * np.where(np.diag(R) < 0, -1.0, 1.0)[:, None])
+    return _refined(R, B) if R[-1, -1] < _NEAR * np.linalg.norm(R[:, -1]) else R
+
+
+def _refined(R: Array, B: Array) -> Array:
+    """R of a target that the features all but explain, its last column found anew from B's own residuals.
+
+    A reflection leaves an error of ε‖y‖ in the length of what is not explained; residuals of single rows err by as much
+    each, but in all directions, so that their sum of squares hardly errs. Where columns nearly repeat each other their
+    weights are too large for that, and R stays.
+    """
+    size = np.linalg.norm(R[:, :-1], axis=0)
+    used = np.flatnonzero(size > 0)
+    Q, y = R[:-1, used] / size[used], R[:-1, -1]
+    spread = np.linalg.svd(Q, compute_uv=False)
+    if spread[-1] < _WELL_CONDITIONED * spread[0]:
+        return R
+    A = B[:, used] / size[used]
+    beta = np.linalg.lstsq(Q, y)[0]
+    r = B[:, -1] - A @ beta
+    rest = np.linalg.lstsq(Q.T, A.T @ r)[0]  # what is left to explain: next to nothing
+    R = R.copy()
+    R[:-1, -1] = Q @ beta + rest
+    R[-1, -1] = np.sqrt(max(float(r @ r - rest @ rest), 0.0))
+    return R
 
 
 def _r(B: Array) -> Array:

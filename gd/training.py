@@ -89,6 +89,13 @@ class Training(BaseModel):
         return rate
 
     @property
+    def rates_tried(self) -> int:
+        """How many learning rates are tried first, at most."""
+        if isinstance(self.learning_rate, tuple):
+            return len(self.learning_rate)
+        return 9 if self.sweeps else 0
+
+    @property
     def sweeps(self) -> bool:
         """Whether several learning rates are tried first."""
         return self.learning_rate == "auto-sweep" or isinstance(self.learning_rate, tuple)

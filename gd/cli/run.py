@@ -29,6 +29,7 @@ __all__ = ["render", "run"]
 def run(
     *csv_files: Annotated[str, Parameter(name="CSV")],
     target: str | None = None,
+    as_one: str | None = None,
     features: str | None = None,
     loss: Literal["mse", "notebook"] | None = None,
     optimizer: Literal["gradient-descent"] | None = None,
@@ -39,6 +40,7 @@ def run(
     dtype: Literal["float64", "float32"] | None = None,
     intercept: bool | None = None,
     standardize: bool | None = None,
+    method: Literal["auto", "rows", "moments"] | None = None,
     backends: str | None = None,
     preset: Literal["notebook"] | None = None,
     reports: Path = Path("reports"),
@@ -50,8 +52,9 @@ def run(
     """Train, compare and report on each CSV.
 
     Args:
-        csv_files: CSV files (gzip is fine), folders, or globs.
+        csv_files: CSV files (gzip and zstd are fine), folders, globs, or addresses such as s3://bucket/a.csv.
         target: Name of the column to predict.
+        as_one: The name of one data set that all the files are parts of; each file is a data set of its own when not given.
         features: Columns to predict from, separated by commas; every numeric column but the target when not given.
         loss: What to minimise; mse unless the preset says otherwise.
         optimizer: How to step.
@@ -64,6 +67,7 @@ def run(
         dtype: Precision of the training; float64 by default.
         intercept: Whether the model has a constant; yes by default.
         standardize: Whether to train on features of mean 0 and spread 1; yes by default.
+        method: Train on the rows, or on their moments, whose epochs cost the same however many rows there are; auto chooses.
         backends: Frameworks that train, separated by commas; numpy,torch by default.
         preset: notebook trains the teaching notebook's five rows as it did.
         reports: Folder to write reports into.
@@ -76,7 +80,7 @@ def run(
 
     given = {
         "loss": loss, "optimizer": optimizer, "epochs": epochs, "dtype": dtype, "intercept": intercept,
-        "learning_rate": _rates(learning_rate), "standardize": standardize,
+        "method": method, "learning_rate": _rates(learning_rate), "standardize": standardize,
         "tolerance": _number_or_auto("--tolerance", tolerance),
         "keep_weights": _number_or_auto("--keep-weights", keep_weights),
         "backends": tuple(_row(backends)) if backends is not None else None,
@@ -88,7 +92,7 @@ def run(
         raise UsageError(first_fault(error)) from None
     _check_backends(training.backends)
     mailing = _mailing(mail_to, dry_run=dry_run)
-    sources = _sources(csv_files, target, features, preset)
+    sources = _sources(csv_files, target, features, preset, as_one)
     batch = _run_flow(sources, training, reports, mailing, send=not dry_run, verbose=verbose)
     ended = batch.ended
     for item in ended:
@@ -127,7 +131,9 @@ def render(folder: Path) -> int:
     return 0
 
 
-def _sources(files: tuple[str, ...], target: str | None, features: str | None, preset: str | None) -> list[Source]:
+def _sources(
+    files: tuple[str, ...], target: str | None, features: str | None, preset: str | None, as_one: str | None
+) -> list[Source]:
     from gd.data import Source, bundled  # noqa: PLC0415
 
     if not files and preset:
@@ -138,6 +144,8 @@ def _sources(files: tuple[str, ...], target: str | None, features: str | None, p
         raise UsageError("--target is missing: name the column to predict.")
     try:
         chosen = tuple(_row(features)) if features is not None else None
+        if as_one is not None:
+            return [Source(path=files[0], more=files[1:], as_one=as_one, target=target, features=chosen)]
         return [Source(path=file, target=target, features=chosen) for file in files]
     except ValidationError as error:
         raise UsageError(first_fault(error)) from None
