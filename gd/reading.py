@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from hashlib import sha256
 from itertools import chain
 from pathlib import Path
@@ -18,7 +19,7 @@ import numpy as np
 
 from gd.data import Dataset, Dropped, Provenance, Shard, Source, dataset_name
 from gd.moments import Moments, merge_all
-from gd.stream import Block, Feed, Progress, check_path, redacted
+from gd.stream import BLOCK, Block, Feed, Progress, check_path, redacted
 from gd.table import Array, Cells, DataError, LeftOut, Text, choose, shown
 
 __all__ = ["Kind", "Reading", "Scan", "join", "read", "read_csv", "scan", "unsettled"]
@@ -135,6 +136,7 @@ def read(
     keep_rows: KeepRows | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
+    block: int = BLOCK,
 ) -> Reading:
     """Read the files of one data set one after the other: one pass each, memory for a few blocks.
 
@@ -145,14 +147,16 @@ def read(
         keep_rows: whether to keep the rows beside their moments; never when None.
         threads: that parse blocks; as many as this process has cores when None.
         progress: told how far reading is, in each file.
+        block: bytes of text that are parsed at once.
 
     Raises:
         DataError: if they cannot be used, naming file, line, column and remedy.
         OSError: if reading breaks off for a reason that another try may mend.
     """
-    scans = [scan(file, source, keep_rows=keep_rows, threads=threads, progress=progress) for file in files]
+    one = partial(scan, source=source, keep_rows=keep_rows, threads=threads, progress=progress, block=block)
+    scans = [one(file) for file in files]
     for j, kinds in unsettled(scans).items():
-        scans[j] = scan(files[j], source, kinds, keep_rows=keep_rows, threads=threads, progress=progress)
+        scans[j] = one(files[j], kinds=kinds)
     return join(scans, source, name or dataset_name(files[0]))
 
 
@@ -164,6 +168,7 @@ def scan(
     keep_rows: KeepRows | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
+    block: int = BLOCK,
 ) -> Scan:
     """Read one file, again where its first rows gave a wrong idea of what a column holds.
 
@@ -174,6 +179,7 @@ def scan(
         keep_rows: whether to keep the rows beside their moments; never when None.
         threads: that parse blocks; as many as this process has cores when None.
         progress: told how far reading is.
+        block: bytes of text that are parsed at once.
 
     Raises:
         DataError: if the file cannot be used.
@@ -182,7 +188,7 @@ def scan(
     given = dict(kinds or {})
     known = given
     while True:
-        one = _Pass(Feed(file, progress), source, known, keep_rows, threads or _cores())
+        one = _Pass(Feed(file, progress, block), source, known, keep_rows, threads or _cores())
         one.run()
         found = one.judge() | given
         if all(_same_rows(found[column], kind) for column, kind in one.kinds.items()):

@@ -23,7 +23,19 @@ import numpy as np
 
 from gd.table import DataError, line_ends, well_quoted
 
-__all__ = ["Block", "Feed", "Progress", "check_path", "is_address", "lasting", "redacted", "remote", "shown_name", "unwritable"]
+__all__ = [
+    "BLOCK",
+    "Block",
+    "Feed",
+    "Progress",
+    "check_path",
+    "is_address",
+    "lasting",
+    "redacted",
+    "remote",
+    "shown_name",
+    "unwritable",
+]
 
 BLOCK = 4 << 20  # bytes of text that are parsed at once
 _LONGEST_ROW = 256 << 20  # bytes
