@@ -1,0 +1,4 @@
+from collections.abc import Iterator
+def report() -> Iterator[str]:
+    """T."""
+    yield ""
