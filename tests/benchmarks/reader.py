@@ -29,7 +29,7 @@ def _names(path: str) -> list[str]:
 
 
 def arrow_open(path: str) -> Sums:
-    """pyarrow's own stream, with the types given."""
+    """Pyarrow's own stream, with the types given."""
     import numpy as np  # noqa: PLC0415
     import pyarrow as pa  # noqa: PLC0415
     from pyarrow import csv  # noqa: PLC0415
@@ -44,7 +44,7 @@ def arrow_open(path: str) -> Sums:
 
 
 def arrow_blocks(path: str) -> Sums:
-    """pyarrow's whole-file reader over blocks that are cut here at line ends, in two threads."""
+    """Pyarrow's whole-file reader over blocks that are cut here at line ends, in two threads."""
     import numpy as np  # noqa: PLC0415
     import pyarrow as pa  # noqa: PLC0415
     from pyarrow import csv  # noqa: PLC0415
@@ -91,7 +91,7 @@ def _floats(column: Any) -> Any:
 
 
 def polars_batches(path: str) -> Sums:
-    """polars' scan of the file, collected batch by batch."""
+    """Polars' scan of the file, collected batch by batch."""
     import numpy as np  # noqa: PLC0415
     import polars as pl  # noqa: PLC0415
 
@@ -105,7 +105,7 @@ def polars_batches(path: str) -> Sums:
 
 
 def polars_streaming(path: str) -> Sums:
-    """polars' streaming engine, which is left to make the sums itself."""
+    """Polars' streaming engine, which is left to make the sums itself."""
     import polars as pl  # noqa: PLC0415
 
     names = _names(path)
@@ -116,7 +116,7 @@ def polars_streaming(path: str) -> Sums:
 
 
 def pandas_chunks(path: str) -> Sums:
-    """pandas in chunks, with the types given."""
+    """Pandas in chunks, with the types given."""
     import numpy as np  # noqa: PLC0415
     import pandas as pd  # noqa: PLC0415
 
@@ -125,6 +125,15 @@ def pandas_chunks(path: str) -> Sums:
         n += len(chunk)
         sums += chunk.to_numpy().sum(axis=0)
     return n, sums
+
+
+def pandas_whole(path: str) -> Sums:
+    """pandas, the whole table at once."""
+    import numpy as np  # noqa: PLC0415
+    import pandas as pd  # noqa: PLC0415
+
+    table = pd.read_csv(path, dtype=np.float64).to_numpy()
+    return len(table), table.sum(axis=0)
 
 
 def numpy_loadtxt(path: str) -> Sums:
@@ -152,6 +161,7 @@ READERS: dict[str, Callable[[str], Sums]] = {
     "polars collect_batches": polars_batches,
     "polars streaming sums": polars_streaming,
     "pandas chunks": pandas_chunks,
+    "pandas, the whole table": pandas_whole,
     "numpy.loadtxt": numpy_loadtxt,
     "gd": gd_reader,
 }

@@ -88,7 +88,7 @@ def report() -> Iterator[str]:
 
 def available() -> list[str]:
     """Readers whose package is here."""
-    return [name for name in READERS if find_spec(_NEEDS.get(name.split()[0], "numpy"))]
+    return [name for name in READERS if find_spec(_NEEDS.get(name.split()[0].strip(","), "numpy"))]
 
 
 def measure(files: Sequence[Path], rounds: int = _ROUNDS, names: Sequence[str] | None = None) -> Iterator[Reading]:

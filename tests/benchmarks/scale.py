@@ -1,4 +1,6 @@
 from collections.abc import Iterator
+
+
 def report() -> Iterator[str]:
     """T."""
     yield ""
