@@ -4,6 +4,7 @@ A process of its own, and a small one: what Linux gives as a child's peak memory
 started it. So nothing but a little of the standard library is imported here, by path and not as a part of a package.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -49,9 +50,9 @@ def launch(words: list[str], timeout: float) -> dict[str, object]:
             seen = descendants(pid)
         now = 0
         for one in seen:
-            status = _text(f"/proc/{one}/status")
-            if "VmHWM:" in status:
-                peaks[one] = max(peaks.get(one, 0), int(status.partition("VmHWM:")[2].split()[0]))
+            text = _text(f"/proc/{one}/status")
+            if "VmHWM:" in text:
+                peaks[one] = max(peaks.get(one, 0), int(text.partition("VmHWM:")[2].split()[0]))
                 names[one] = _text(f"/proc/{one}/cmdline").replace("\0", " ").strip()
                 now += int(_text(f"/proc/{one}/statm", "0 0").split()[1]) * _PAGE // 1024
         together = max(together, now)
@@ -81,10 +82,8 @@ def _text(path: str, otherwise: str = "") -> str:
 
 
 def _kill(pid: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 if __name__ == "__main__":

@@ -227,7 +227,7 @@ def lightning_full_batch(path: str) -> Any:
         import torch  # noqa: PLC0415
         from torch.utils.data import DataLoader  # noqa: PLC0415
 
-        class Plane(lightning.LightningModule):
+        class Plane(lightning.LightningModule):  # type: ignore[misc]
             def __init__(self) -> None:
                 super().__init__()
                 self.layer = torch.nn.Linear(X.shape[1], 1, dtype=torch.float64)

@@ -25,6 +25,7 @@ _CLOSE = 1e-6  # largest relative error of a weight that counts as the optimum
 _TIMEOUT = 120  # seconds, for one process
 _ROUNDS = 5  # for those that are quick
 _QUICK = 10  # seconds
+_PACKAGES = ("numpy", "torch", "pandas", "scikit-learn", "statsmodels", "lightning", "xgboost-cpu", "vowpalwabbit")
 _OTHERS = [name for name in PEERS if not name.startswith("gd-")]
 _AIM = 1.2  # times LinearRegression, for both backends
 
@@ -48,12 +49,12 @@ class Way(NamedTuple):
 
 def report() -> Iterator[str]:
     """The section of the results."""
-    yield f"On {machine('numpy', 'torch', 'pandas', 'scikit-learn', 'statsmodels', 'lightning', 'xgboost-cpu', 'vowpalwabbit')}."
+    yield f"On {machine(*_PACKAGES)}."
     yield ""
     yield "Whole processes, imports included, without a report; the file is in the page cache. They take turns; medians of"
-    yield f"{_ROUNDS} rounds where the first took less than {_QUICK} s, else that one. The others read with pandas where nothing else"
-    yield "is said, and are set up in their favour (tests/benchmarks/peer.py). The error is the largest relative error of a weight,"
-    yield "the intercept's included, against the optimum from a QR factor of the table; peak memory is ru_maxrss."
+    yield f"{_ROUNDS} rounds where the first took less than {_QUICK} s, else that one. The others read with pandas unless it is"
+    yield "said, and are set up in their favour (tests/benchmarks/peer.py). The error is the largest relative error of a weight"
+    yield "or the intercept against the optimum from a QR factor of the table; peak memory is ru_maxrss."
     with tables.folder() as folder:
         for n, d in SIZES:
             yield ""
@@ -99,7 +100,7 @@ def measure(
 
 def _way(name: str, usages: Sequence[whole.Usage], optimum: Array) -> Way:
     if not usages:
-        return Way(name, *[math.nan] * 3, {}, math.nan, f"not installed: {PEERS[name].package}")
+        return Way(name, math.nan, math.nan, math.nan, {}, math.nan, f"not installed: {PEERS[name].package}")
     seconds, cpu, peak = (median(column) for column in zip(*((one.seconds, one.cpu, one.peak) for one in usages), strict=True))
     if wrong := next((one for one in usages if one.status), None):
         last = (wrong.errors.strip().splitlines() or [f"ended with {wrong.status}"])[-1]
@@ -138,9 +139,5 @@ def _aims(ways: dict[str, Way]) -> Iterator[str]:
     if linear and (both := ways.get("gd-both")):
         ratio, best = both.seconds / linear.seconds, f"{linear.seconds:.2f} s, {PEERS[linear.name].title}"
         met = both.arrived and ratio <= _AIM
-        yield row(
-            f"both backends: at most {_AIM} times `LinearRegression`",
-            f"{both.seconds:.2f} s, {ratio:.2f} times",
-            best,
-            verdict(met),
-        )
+        text = f"both backends: at most {_AIM} times `LinearRegression`"
+        yield row(text, f"{both.seconds:.2f} s, {ratio:.2f} times", best, verdict(met))

@@ -50,8 +50,8 @@ def report() -> Iterator[str]:
     """The section of the results."""
     yield f"On {machine('pyarrow', 'polars', 'pandas', 'numpy')}."
     yield ""
-    yield "Whole processes that read a table of numbers, its types given, and add up its columns; the file is in the page cache."
-    yield f"Medians of {_ROUNDS} rounds by turns. Peak memory is ru_maxrss of the one process."
+    yield "Whole processes that read a table of numbers, its types given, and add up its columns; the file is in the page"
+    yield f"cache. Medians of {_ROUNDS} rounds by turns. Peak memory is ru_maxrss of the one process."
     yield ""
     with tables.folder() as folder:
         sizes = [(10**7, 10), (10**6, 10)]
@@ -71,9 +71,9 @@ def report() -> Iterator[str]:
         yield ""
         yield f"Not installed: {', '.join(missing)}."
     yield ""
-    yield "What each makes of two columns that should be numbers, x and y, with float64 asked for. pyarrow, polars and pandas are"
-    yield "asked with their defaults and no checks around them; gd is `gd.data.read_csv` with its own. **Misread** is a table that"
-    yield "was taken without a word and holds other numbers than the file, or that should not have been taken."
+    yield "What each makes of two columns that should be numbers, x and y, with float64 asked for. pyarrow, polars and"
+    yield "pandas are asked with their defaults and no checks around them; gd is `gd.data.read_csv` with its own. **Misread**"
+    yield "is a table that was taken without a word and holds other numbers than the file, or that should not have been taken."
     yield ""
     yield from table("disguise", "right would be", *JUDGES)
     counts = dict.fromkeys(JUDGES, 0)

@@ -102,9 +102,9 @@ def optimum(n: int, d: int) -> Array:
 
     From the triangular factor of [X, 1, y], block by block, which squares no condition number.
     """
-    factor = np.zeros((0, d + 2))
+    factor: Array = np.zeros((0, d + 2))
     for X, y in blocks(n, d):
-        factor = np.linalg.qr(np.vstack([factor, np.column_stack([X, np.ones(len(X)), y])]), mode="r")
+        factor = np.asarray(np.linalg.qr(np.vstack([factor, np.column_stack([X, np.ones(len(X)), y])]), mode="r"))
     return np.asarray(np.linalg.solve(factor[: d + 1, : d + 1], factor[: d + 1, d + 1]))
 
 

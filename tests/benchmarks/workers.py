@@ -1,3 +1,5 @@
+"""Many workers and many data sets."""
+
 from collections.abc import Iterator
 
 
