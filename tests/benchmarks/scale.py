@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from gd.data import bundled
 from tests.benchmarks import tables, whole
 from tests.benchmarks.page import machine, row, table, verdict
 
@@ -50,10 +51,11 @@ def report() -> Iterator[str]:
     """The section of the results."""
     yield f"On {machine('numpy', 'torch', 'pyarrow', 'prefect')}."
     yield ""
-    yield f"`gd run` with both backends and {_EPOCHS:,} epochs each, from the CSV to the written report, with a temporary server"
-    yield "whose database exists, beside a process that only reads the same file with the same reader (tests/benchmarks/reader.py,"
-    yield f"`gd`). Medians of {_ROUNDS} rounds by turns, the file in the page cache. Peaks are VmHWM, looked at every 50 ms: of the"
-    yield "process itself, of its server, which is a child process, and the largest sum of all of them at one moment."
+    yield f"`gd run` with both backends and {_EPOCHS:,} epochs each, from the CSV to the written report, with a temporary"
+    yield "server whose database exists, beside a process that only reads the same file with the same reader"
+    yield f"(tests/benchmarks/reader.py, `gd`). Medians of {_ROUNDS} rounds by turns, the file in the page cache. Peaks are"
+    yield "VmHWM, looked at every 50 ms: of the process itself, of its server, which is a child process, and the largest sum of"
+    yield "the resident memory of all of them at one moment, where pages that they share count in each."
     yield ""
     yield from table("rows", "features", "bare s", "bare MB", "run s", "processor s", "gd MB", "server MB", "together MB")
     found = []
@@ -75,11 +77,11 @@ def report() -> Iterator[str]:
 def measure(path: Path, n: int, d: int, *, rounds: int = _ROUNDS, epochs: int = _EPOCHS) -> Scaled:
     """A bare pass and a run over one table, by turns."""
     bare, runs = [], []
-    with home() as environment, TemporaryDirectory() as reports:
+    with home() as fresh, TemporaryDirectory() as reports:
         for turn in range(rounds):
             bare.append(whole.measure(whole.module("reader", "gd", str(path)), timeout=_TIMEOUT).check())
             words = command(path, Path(reports) / str(turn), epochs=epochs)
-            runs.append(whole.measure(words, timeout=_TIMEOUT, environment=environment).check())
+            runs.append(whole.measure(words, timeout=_TIMEOUT, environment=fresh()).check())
     servers = [max((part.peak for part in run.parts if not part.is_main), default=0.0) for run in runs]
     return Scaled(
         n, d,
@@ -101,34 +103,34 @@ def records(used: whole.Usage) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def home() -> Iterator[dict[str, str]]:
-    """The environment of a run whose temporary server has a database of its own, which exists already."""
-    with TemporaryDirectory() as folder:
-        environment = {
-            "PREFECT_HOME": str(Path(folder) / "prefect"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1",
-            "PREFECT_API_URL": "",
-        }  # fmt: skip
-        small = [sys.executable, "-m", "gd", "run", str(bundled("notebook")), "--target", "Y", "--reports", f"{folder}/reports"]
-        whole.measure(small, timeout=_TIMEOUT, environment=environment).check()
-        yield environment
+def home() -> Iterator[Callable[[], dict[str, str]]]:
+    """Environments for runs, one at each call: a temporary server's database exists, and nothing is known from earlier runs."""
+    with TemporaryDirectory() as name:
+        folder, count = Path(name), itertools.count()
+
+        def environment(home: Path) -> dict[str, str]:
+            quiet = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+            return {"PREFECT_HOME": str(home), "PREFECT_API_URL": "", **quiet}
+
+        def fresh() -> dict[str, str]:
+            return environment(Path(shutil.copytree(folder / "first", folder / f"{next(count)}")))
+
+        small = [sys.executable, "-m", "gd", "run", "--preset", "notebook", "--reports", str(folder / "reports")]
+        whole.measure(small, timeout=_TIMEOUT, environment=environment(folder / "first")).check()
+        yield fresh
 
 
 def _aims(found: Sequence[Scaled]) -> Iterator[str]:
     yield from table("aim", "limit", "measured", "")
     for one in found:
         size = f"{one.n:,} × {one.d}"
-        yield row(
-            f"{size}: {_SHARE} times a bare pass, plus {_FIXED:g} s",
-            f"{one.limit:.2f} s",
-            f"{one.run:.2f} s",
-            verdict(one.run <= one.limit),
-        )
+        text = f"{size}: {_SHARE} times a bare pass, plus {_FIXED:g} s"
+        yield row(text, f"{one.limit:.2f} s", f"{one.run:.2f} s", verdict(one.run <= one.limit))
         yield row(f"{size}: peak memory of gd", f"{_MEMORY:g} MB", f"{one.peak:,.0f} MB", verdict(one.peak <= _MEMORY))
     if len(found) == len(SIZES):
         few, many = found
         growth, times = many.run / few.run, many.n / few.n
-        yield row(
-            "time grows at most in proportion to the rows", f"{times:g} times", f"{growth:.2f} times", verdict(growth <= times)
-        )
+        text = "time grows at most in proportion to the rows"
+        yield row(text, f"{times:g} times", f"{growth:.2f} times", verdict(growth <= times))
         apart = abs(many.peak / few.peak - 1)
         yield row("peak memory is the same", f"{_ALIKE:.0%}", f"{apart:.1%} apart", verdict(apart <= _ALIKE))
