@@ -61,15 +61,25 @@ def launch(words: list[str], timeout: float) -> dict[str, object]:
             break
         if time.monotonic() - began > timeout:
             timed_out = True
-            for one in reversed(descendants(pid)):
-                _kill(one)
+            ending = descendants(pid)
+            for one in reversed(ending):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(one, signal.SIGKILL)
             waiting.join()
+            while any(map(is_alive, ending)):
+                time.sleep(_EVERY)
             break
     when, status, cpu, peak = ended[0]
     return {
         "seconds": when - began, "cpu": cpu, "peak": peak, "together": together, "timed_out": timed_out,
         "status": os.waitstatus_to_exitcode(status), "processes": [[names[one], peaks[one], one == pid] for one in peaks],
     }  # fmt: skip
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process is there and is not one that has ended and waits to be noticed."""
+    stat = _text(f"/proc/{pid}/stat")
+    return bool(stat) and stat.rpartition(")")[2].split()[0] not in "ZX"
 
 
 def _text(path: str, otherwise: str = "") -> str:
@@ -79,11 +89,6 @@ def _text(path: str, otherwise: str = "") -> str:
             return file.read() or otherwise
     except OSError:
         return otherwise
-
-
-def _kill(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ class Peer(NamedTuple):
     """A way to the weights."""
 
     title: str
-    package: str  # that must be installed
+    packages: tuple[str, ...]  # that must be installed
     fit: Callable[[str], Any]  # path of the CSV -> weights, intercept last
 
 
@@ -278,20 +278,20 @@ def vowpal_wabbit(path: str) -> Any:
 
 
 PEERS = {
-    "gd-numpy": Peer("gd, NumPy, 10,000 logged epochs", "numpy", gd_numpy),
-    "gd-both": Peer("gd, both backends, 10,000 logged epochs each", "torch", gd_both),
-    "sklearn-linear": Peer("scikit-learn `LinearRegression`", "sklearn", sklearn_linear),
-    "sklearn-linear-arrow": Peer("scikit-learn `LinearRegression` after pyarrow", "sklearn", sklearn_linear_arrow),
-    "sklearn-lsqr": Peer("scikit-learn `Ridge`, lsqr", "sklearn", sklearn_lsqr),
-    "sklearn-sag": Peer("scikit-learn `Ridge`, sag", "sklearn", sklearn_sag),
-    "sklearn-sgd": Peer("scikit-learn `SGDRegressor`, averaged, 20 epochs", "sklearn", sklearn_sgd),
-    "statsmodels": Peer("statsmodels `OLS`", "statsmodels", statsmodels_ols),
-    "torch-lstsq": Peer("`torch.linalg.lstsq`", "torch", torch_lstsq),
-    "torch-full-batch": Peer("torch, full batch, `optim.SGD`", "torch", torch_full_batch),
-    "torch-mini-batches": Peer("torch, `DataLoader` of 1,000 rows a batch", "torch", torch_mini_batches),
-    "lightning": Peer("Lightning, full batch", "lightning", lightning_full_batch),
-    "xgboost": Peer("xgboost gblinear", "xgboost", xgboost_linear),
-    "vowpal-wabbit": Peer("Vowpal Wabbit, `--sgd`, 10 passes", "vowpalwabbit", vowpal_wabbit),
+    "gd-numpy": Peer("gd, NumPy, 10,000 logged epochs", ("numpy",), gd_numpy),
+    "gd-both": Peer("gd, both backends, 10,000 logged epochs each", ("torch",), gd_both),
+    "sklearn-linear": Peer("scikit-learn `LinearRegression`", ("pandas", "sklearn"), sklearn_linear),
+    "sklearn-linear-arrow": Peer("scikit-learn `LinearRegression` after pyarrow", ("sklearn",), sklearn_linear_arrow),
+    "sklearn-lsqr": Peer("scikit-learn `Ridge`, lsqr", ("pandas", "sklearn"), sklearn_lsqr),
+    "sklearn-sag": Peer("scikit-learn `Ridge`, sag", ("pandas", "sklearn"), sklearn_sag),
+    "sklearn-sgd": Peer("scikit-learn `SGDRegressor`, averaged, 20 epochs", ("pandas", "sklearn"), sklearn_sgd),
+    "statsmodels": Peer("statsmodels `OLS`", ("pandas", "statsmodels"), statsmodels_ols),
+    "torch-lstsq": Peer("`torch.linalg.lstsq`", ("pandas", "torch"), torch_lstsq),
+    "torch-full-batch": Peer("torch, full batch, `optim.SGD`", ("pandas", "torch"), torch_full_batch),
+    "torch-mini-batches": Peer("torch, `DataLoader` of 1,000 rows a batch", ("pandas", "torch"), torch_mini_batches),
+    "lightning": Peer("Lightning, full batch", ("pandas", "torch", "lightning"), lightning_full_batch),
+    "xgboost": Peer("xgboost gblinear", ("pandas", "xgboost"), xgboost_linear),
+    "vowpal-wabbit": Peer("Vowpal Wabbit, `--sgd`, 10 passes", ("pandas", "vowpalwabbit"), vowpal_wabbit),
 }
 """Every way by its name on the command line, this project's first."""
 

@@ -17,7 +17,7 @@ from tests.benchmarks import tables, whole
 from tests.benchmarks.page import machine, row, table, verdict
 from tests.benchmarks.peer import PEERS
 
-__all__ = ["SIZES", "Way", "measure", "report"]
+__all__ = ["SIZES", "Way", "measure", "missing", "report"]
 
 SIZES = ((10**6, 10), (10**5, 100))  # n, d
 
@@ -91,16 +91,21 @@ def measure(
     for turn in range(rounds):
         for name in chosen:
             used = usages[name]
-            if not find_spec(PEERS[name].package) or (turn and (used[0].seconds > _QUICK or used[0].status)):
+            if missing(name) or (turn and (used[0].seconds > _QUICK or used[0].status)):
                 continue
             used.append(whole.measure(whole.module("peer", name, str(path), *words), timeout=_TIMEOUT))
     for name in chosen:
         yield _way(name, usages[name], optimum)
 
 
+def missing(name: str) -> list[str]:
+    """Packages that a way needs and that are not here."""
+    return [package for package in PEERS[name].packages if not find_spec(package)]
+
+
 def _way(name: str, usages: Sequence[whole.Usage], optimum: Array) -> Way:
     if not usages:
-        return Way(name, math.nan, math.nan, math.nan, {}, math.nan, f"not installed: {PEERS[name].package}")
+        return Way(name, math.nan, math.nan, math.nan, {}, math.nan, f"not installed: {', '.join(missing(name))}")
     seconds, cpu, peak = (median(column) for column in zip(*((one.seconds, one.cpu, one.peak) for one in usages), strict=True))
     if wrong := next((one for one in usages if one.status), None):
         last = (wrong.errors.strip().splitlines() or [f"ended with {wrong.status}"])[-1]

@@ -6,8 +6,8 @@ import itertools
 import json
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -74,13 +74,26 @@ def report() -> Iterator[str]:
     yield from _aims(found)
 
 
-def measure(path: Path, n: int, d: int, *, rounds: int = _ROUNDS, epochs: int = _EPOCHS) -> Scaled:
-    """A bare pass and a run over one table, by turns."""
+def measure(
+    path: Path, n: int, d: int, *, rounds: int = _ROUNDS, epochs: int = _EPOCHS, server: Mapping[str, str] | None = None
+) -> Scaled:
+    """A bare pass and a run over one table, by turns.
+
+    Args:
+        path: the table.
+        n: its rows.
+        d: its features.
+        rounds: of both.
+        epochs: of each backend.
+        server: environment that names a server; a temporary one for each run when None.
+    """
     bare, runs = [], []
-    with home() as fresh, TemporaryDirectory() as reports:
+    with ExitStack() as stack:
+        fresh = stack.enter_context(home()) if server is None else lambda: dict(server)
+        reports = Path(stack.enter_context(TemporaryDirectory()))
         for turn in range(rounds):
             bare.append(whole.measure(whole.module("reader", "gd", str(path)), timeout=_TIMEOUT).check())
-            words = command(path, Path(reports) / str(turn), epochs=epochs)
+            words = command(path, reports / str(turn), epochs=epochs)
             runs.append(whole.measure(words, timeout=_TIMEOUT, environment=fresh()).check())
     servers = [max((part.peak for part in run.parts if not part.is_main), default=0.0) for run in runs]
     return Scaled(
