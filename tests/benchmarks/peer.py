@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 __all__ = ["EPOCHS", "PEERS", "Peer"]
 
 EPOCHS = 10_000  # that gd logs; the others take what they need
-BUDGET = 30.0  # seconds of fitting, for the ways that would go on for ever
+BUDGET = 20.0  # seconds of fitting, for the ways that would go on for ever
 
 _RATE = 0.4  # of full-batch descent in X and y as they are: the curvature is 2 in every direction, or nearly
 _FLAT = 1e-9  # the gradient's share of its first norm at which full-batch descent stops
