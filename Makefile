@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+STAMP_BENCH := $(VENV)/.installed-bench
 CHROMIUM := $(shell command -v chromium 2>/dev/null)
 POSTFIX := $(wildcard /usr/sbin/postfix)
 POSTGRES := $(wildcard /usr/lib/postgresql/*/bin/initdb)
@@ -26,8 +27,8 @@ check: $(STAMP)          ## lint, format, types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(STAMP)          ## measure, side by side in one run, into tests/benchmarks/RESULTS.md
-	$(BIN)/python -m tests.benchmarks
+bench: $(STAMP_BENCH)    ## measure, side by side in one run, into tests/benchmarks/RESULTS.md; some of it: SECTIONS="peers scale"
+	$(BIN)/python -m tests.benchmarks $(SECTIONS)
 
 screenshots: $(STAMP) browser
 	$(BIN)/python -m tests.screenshots
@@ -36,6 +37,11 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gd needs Python 3.11 or newer: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+# What the project is held against, in the same environment and under the same constraints.
+$(STAMP_BENCH): $(STAMP)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
 	touch $@
 
 # Debian's Chromium opens the reports in the tests. Without it and without root those tests skip and say so.

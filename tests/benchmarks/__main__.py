@@ -1,125 +1,92 @@
-"""Measure everything, print it, and write the same into RESULTS.md."""
+"""Measure, print it, and write the same into RESULTS.md: ``python -m tests.benchmarks [--tables FOLDER] [SECTION...]``.
+
+Without names everything is measured. A section that is not named, or that fails, keeps what it said before.
+"""
 
 from __future__ import annotations
 
-import math
+import argparse
 import os
-import platform
-import re
-from collections.abc import Iterator, Sequence
+import sys
+import traceback
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
-import torch
+from tests.benchmarks import epochs, mails, passes, peers, processes, readers, scale, tables, workers
 
-from tests.benchmarks import epochs, mails, processes
+__all__ = ["RESULTS", "SECTIONS", "Section", "main", "merged", "split"]
 
+RESULTS = Path(__file__).parent / "RESULTS.md"
 
-def main() -> None:
-    """Print each line as soon as it is known; the file is written when all are."""
-    lines = []
-    for line in _report():
-        print(line, flush=True)
-        lines.append(line + "\n")
-    (Path(__file__).parent / "RESULTS.md").write_text("".join(lines), encoding="utf-8")
+_HEAD = "# What it costs\n\nPrinted by `make bench`; each section says on which machine, and its ratios are of one run.\n"
 
 
-def _report() -> Iterator[str]:
-    yield "# What it costs"
-    yield ""
-    yield f"Printed by `make bench` on {_machine()}."
-    yield ""
-    yield from _epochs()
-    yield ""
-    yield from _runs()
-    yield ""
-    yield from _imports()
-    yield ""
-    yield from _mails()
+class Section(NamedTuple):
+    """One subject of the results."""
+
+    name: str  # on the command line
+    title: str  # in the results
+    report: Callable[[], Iterator[str]]  # the lines below the title, as soon as each is known
 
 
-def _epochs() -> Iterator[str]:
-    yield "## An epoch"
-    yield ""
-    yield "float64. Medians of rounds in which both loops took turns; the ratio is the median of the rounds' own, with the"
-    yield "smallest and the largest: above 1, gd is faster. gd's loop logs loss, gradient norm, weights and time, and evaluates"
-    yield "the final loss; the notebook's appends loss and weights to lists. X is row-major there, as it comes from a reader."
-    yield ""
-    yield from _table("n", "d", "backend", "notebook µs/epoch", "gd µs/epoch", "ratio", "from", "to")
-    rows = []
-    for row in epochs.measure():
-        rows.append(row)
-        numbers = [f"{1e6 * row.notebook:,.1f}", f"{1e6 * row.gd:,.1f}", *(f"{x:.2f}" for x in row[-3:])]
-        skipped = ["skipped: above 4 GB", "", "", "", ""]
-        yield _row(f"{row.n:,}", row.d, row.backend, *(skipped if math.isnan(row.ratio) else numbers))
-    yield ""
-    yield from _table("aim", "at least", "smallest ratio", "")
-    for aim in epochs.AIMS:
-        least = min((row.ratio for row in rows if aim.applies(row) and not math.isnan(row.ratio)), default=math.nan)
-        yield _row(aim.text, aim.least, f"{least:.2f}", _verdict(least >= aim.least))
+SECTIONS = (
+    Section("epochs", "An epoch", epochs.report),
+    Section("passes", "An epoch from moments, and one over the rows", passes.report),
+    Section("readers", "Reading a CSV", readers.report),
+    Section("peers", "From a CSV to its weights", peers.report),
+    Section("scale", "A million and ten million rows", scale.report),
+    Section("workers", "Many workers, many data sets", workers.report),
+    Section("run", "`gd run --preset notebook`", processes.report_run),
+    Section("import", "`import gd`", processes.report_import),
+    Section("mails", "A mail", mails.report),
+)
 
 
-def _runs() -> Iterator[str]:
-    yield "## `gd run --preset notebook`"
-    yield ""
-    yield "A whole process, seconds, with a temporary server whose database exists. The server starts beside the imports, so"
-    yield "that only the wait for it counts; its own start is in the last column."
-    yield ""
-    yield from _table("run", "total", "imports", "wait for server", "flow", "stop", "(server start)")
-    runs = processes.measure_run()
-    middle = processes.middle(runs)
-    for name, run in [*((str(j + 1), run) for j, run in enumerate(runs)), ("median", middle)]:
-        yield _row(name, *(f"{seconds:.2f}" for seconds in run))
-    yield ""
-    yield f"Aim: a median below {processes.RUN_AIM:g} s. {middle[0]:.2f} s, {_verdict(middle[0] < processes.RUN_AIM)}."
+def main(words: list[str] | None = None) -> int:
+    """Print each line as soon as it is known; a section is written into the file as soon as it is whole."""
+    names = [section.name for section in SECTIONS]
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="Measure what the project costs.")
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"some of {', '.join(names)}; all when none is named")
+    parser.add_argument("--tables", type=Path, help="keep the large tables in this folder, and take them from there")
+    given = parser.parse_args(words)
+    if unknown := [name for name in given.sections if name not in names]:
+        parser.error(f"no section {unknown[0]!r}: there are {', '.join(names)}")
+    failed = 0
+    with tables.folder(given.tables) as folder:
+        os.environ[tables.FOLDER] = str(folder)
+        for section in SECTIONS:
+            if given.sections and section.name not in given.sections:
+                continue
+            print(f"## {section.title}\n", flush=True)
+            lines = []
+            try:
+                for line in section.report():
+                    print(line, flush=True)
+                    lines.append(line)
+            except Exception:  # noqa: BLE001  (the other sections are still wanted)
+                print(f"{section.name} failed, and keeps its old results:", traceback.format_exc(), sep="\n", file=sys.stderr)
+                failed += 1
+                continue
+            print(flush=True)
+            old = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else ""
+            RESULTS.write_text(merged(old, {section.title: "\n".join(lines)}), encoding="utf-8")
+    return 1 if failed else 0
 
 
-def _imports() -> Iterator[str]:
-    yield "## `import gd`"
-    yield ""
-    imports = processes.measure_import()
-    process, statement, peak = processes.middle([one[:3] for one in imports])
-    loaded = sorted({name for one in imports for name in one.frameworks})
-    yield f"A fresh process: {process:.3f} s, of which the import {statement:.3f} s; peak memory {peak:.1f} MiB (medians of 7)."
-    yield f"Frameworks loaded: {', '.join(loaded) or 'none of torch, matplotlib, prefect'}, {_verdict(not loaded)}."
-    yield f"Aim: a median below {processes.IMPORT_AIM:g} s. {process:.3f} s, {_verdict(process < processes.IMPORT_AIM)}."
+def split(text: str) -> dict[str, str]:
+    """The sections of a results file by their titles."""
+    parts = ("\n" + text).split("\n## ")[1:]
+    return {title: body.strip("\n") for title, _, body in (part.partition("\n") for part in parts)}
 
 
-def _mails() -> Iterator[str]:
-    yield "## A mail"
-    yield ""
-    yield from _table("data sets", "composed in s", "HTML part, bytes", "whole message, bytes")
-    for composed in mails.measure_composing():
-        yield _row(composed.data_sets, f"{composed.seconds:.2f}", f"{composed.html:,}", f"{composed.message:,}")
-    yield ""
-    yield f"The mail of one data set to {mails.MESSAGES} recipients, on one server with STARTTLS and a login, by turns. The"
-    yield "outbox keeps each message's state on the disk before and after; the others forget."
-    yield ""
-    yield from _table("way", "messages a second", "connections")
-    for sent in mails.measure_sending():
-        yield _row(sent.way, f"{sent.rate:.0f}", sent.sockets)
-
-
-def _machine() -> str:
-    """The machine in general terms."""
-    found = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return (
-        f"{found[1] if found else platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GiB of memory; "
-        f"Python {platform.python_version()}, NumPy {np.__version__}, PyTorch {torch.__version__}"
+def merged(old: str, new: dict[str, str]) -> str:
+    """A results file with the new sections in place of the old ones, in the order of `SECTIONS`."""
+    bodies = split(old) | new
+    return _HEAD + "".join(
+        f"\n## {section.title}\n\n{bodies[section.title]}\n" for section in SECTIONS if section.title in bodies
     )
 
 
-def _table(*heads: str) -> Sequence[str]:
-    return _row(*heads), _row(*["---"] * len(heads))
-
-
-def _row(*cells: object) -> str:
-    return f"| {' | '.join(map(str, cells))} |"
-
-
-def _verdict(met: bool) -> str:
-    return "met" if met else "missed"
-
-
-main()
+if __name__ == "__main__":
+    sys.exit(main())

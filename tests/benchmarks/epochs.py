@@ -17,8 +17,9 @@ from gd.data import Array
 from gd.optimizers import gradient_descent
 from gd.problems import design, least_squares
 from gd.training import train
+from tests.benchmarks.page import machine, row, table, verdict
 
-__all__ = ["AIMS", "BACKENDS", "SIZES", "Aim", "Row", "gd_loop", "measure", "notebook_loop", "plane"]
+__all__ = ["AIMS", "BACKENDS", "SIZES", "Aim", "Row", "gd_loop", "measure", "notebook_loop", "plane", "report"]
 
 BACKENDS = ("numpy", "torch")
 SIZES = tuple(product((10**3, 10**5, 10**6), (1, 10, 100)))  # n, d
@@ -59,6 +60,28 @@ AIMS = (
     Aim("PyTorch, n = 1,000,000, d = 10", lambda row: (row.n, row.d, row.backend) == (10**6, 10, "torch"), 1.3),
     Aim("PyTorch, n = 1,000, d = 1 and 10", lambda row: row.n == 10**3 and row.d <= 10 and row.backend == "torch", 1.5),
 )
+
+
+def report() -> Iterator[str]:
+    """The section of the results."""
+    yield f"On {machine('numpy', 'torch')}."
+    yield ""
+    yield "float64. Medians of rounds in which both loops took turns; the ratio is the median of the rounds' own, with the"
+    yield "smallest and the largest: above 1, gd is faster. gd's loop logs loss, gradient norm, weights and time, and evaluates"
+    yield "the final loss; the notebook's appends loss and weights to lists. X is row-major there, as it comes from a reader."
+    yield ""
+    yield from table("n", "d", "backend", "notebook µs/epoch", "gd µs/epoch", "ratio", "from", "to")
+    rows = []
+    for one in measure():
+        rows.append(one)
+        numbers = [f"{1e6 * one.notebook:,.1f}", f"{1e6 * one.gd:,.1f}", *(f"{x:.2f}" for x in one[-3:])]
+        skipped = ["skipped: above 4 GB", "", "", "", ""]
+        yield row(f"{one.n:,}", one.d, one.backend, *(skipped if math.isnan(one.ratio) else numbers))
+    yield ""
+    yield from table("aim", "at least", "smallest ratio", "")
+    for aim in AIMS:
+        least = min((one.ratio for one in rows if aim.applies(one) and not math.isnan(one.ratio)), default=math.nan)
+        yield row(aim.text, aim.least, f"{least:.2f}", verdict(least >= aim.least))
 
 
 def plane(n: int, d: int) -> tuple[Array, Array]:

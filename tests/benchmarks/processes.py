@@ -7,14 +7,26 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import NamedTuple
 
-__all__ = ["IMPORT_AIM", "RUN_AIM", "Import", "Run", "measure_import", "measure_run", "middle"]
+from tests.benchmarks.page import machine, row, table, verdict
+
+__all__ = [
+    "IMPORT_AIM",
+    "RUN_AIM",
+    "Import",
+    "Run",
+    "measure_import",
+    "measure_run",
+    "middle",
+    "report_import",
+    "report_run",
+]
 
 RUN_AIM, IMPORT_AIM = 8.0, 0.3  # seconds, medians
 
@@ -50,6 +62,34 @@ class Import(NamedTuple):
     statement: float  # seconds of the import statement
     peak: float  # MiB
     frameworks: tuple[str, ...]  # that were loaded, and should not have been
+
+
+def report_run() -> Iterator[str]:
+    """The section on the command."""
+    yield f"On {machine('prefect', 'torch')}."
+    yield ""
+    yield "A whole process, seconds, with a temporary server whose database exists. The server starts beside the imports, so"
+    yield "that only the wait for it counts; its own start is in the last column."
+    yield ""
+    yield from table("run", "total", "imports", "wait for server", "flow", "stop", "(server start)")
+    runs = measure_run()
+    total = middle(runs)
+    for name, run in [*((str(j + 1), run) for j, run in enumerate(runs)), ("median", total)]:
+        yield row(name, *(f"{seconds:.2f}" for seconds in run))
+    yield ""
+    yield f"Aim: a median below {RUN_AIM:g} s. {total[0]:.2f} s, {verdict(total[0] < RUN_AIM)}."
+
+
+def report_import() -> Iterator[str]:
+    """The section on the import."""
+    yield f"On {machine()}."
+    yield ""
+    imports = measure_import()
+    process, statement, peak = middle([one[:3] for one in imports])
+    loaded = sorted({name for one in imports for name in one.frameworks})
+    yield f"A fresh process: {process:.3f} s, of which the import {statement:.3f} s; peak memory {peak:.1f} MiB (medians of 7)."
+    yield f"Frameworks loaded: {', '.join(loaded) or 'none of torch, matplotlib, prefect'}, {verdict(not loaded)}."
+    yield f"Aim: a median below {IMPORT_AIM:g} s. {process:.3f} s, {verdict(process < IMPORT_AIM)}."
 
 
 def middle(rows: Sequence[tuple[float, ...]]) -> list[float]:
