@@ -34,7 +34,6 @@ __all__ = [
     "redacted",
     "remote",
     "shown_name",
-    "unwritable",
 ]
 
 BLOCK = 4 << 20  # bytes of text that are parsed at once
@@ -197,8 +196,8 @@ def whole_rows(data: bytes) -> int:
         last = outside[-1]
         if well_quoted(text[: ends[last] + 1], quotes[: before[last]]):
             return int(ends[last]) + 1
-    elif len(quotes) == 1 or well_quoted(text[: quotes[-1]], quotes[:-1]):
-        return 0  # one quote is open: the row goes on
+    elif (quotes[-1] == 0 or data[quotes[-1] - 1] in b",\r\n") and well_quoted(text[: quotes[-1]], quotes[:-1]):
+        return 0  # a cell is open: the row goes on
     return _whole_records(data, end)
 
 
@@ -286,18 +285,13 @@ def lasting(path: Path) -> Iterator[None]:
         raise DataError(str(path)[:200], known[error.errno], "Check the path.") from None
 
 
-def unwritable(path: str) -> bool:
-    """Whether a path holds a NUL or a byte that is not UTF-8."""
-    return bool(_UNWRITABLE.search(path))
-
-
 def check_path(path: str) -> None:
     """Refuse a path that no record could hold: with a NUL, or with a byte that is not UTF-8.
 
     Raises:
         DataError: if it is one.
     """
-    if unwritable(path):
+    if _UNWRITABLE.search(path):
         readable = path.replace("\0", r"\0").encode(errors="backslashreplace").decode()
         raise DataError(readable, "the path holds a NUL, or a byte that is not UTF-8.", "Rename the file.")
 
@@ -322,6 +316,6 @@ def shown_name(address: str) -> str:
 
 def _siblings(path: Path) -> list[str]:
     try:
-        return [file.name for file in path.parent.iterdir() if not unwritable(file.name)]
+        return [file.name for file in path.parent.iterdir() if not _UNWRITABLE.search(file.name)]
     except OSError:
         return []
