@@ -10,6 +10,8 @@ from uuid import UUID
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.context import TaskRunContext
 
+from flows.runners import go_on
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -41,7 +43,8 @@ class Following:
         return self
 
     def __call__(self, epoch: int, loss: float) -> None:
-        """So many epochs are done, and this was the last loss."""
+        """So many epochs are done, and this was the last loss. Ends the training where the whole run is being stopped."""
+        go_on()
         if self._terminal and self._bar is not None:
             self._terminal.update(self._bar, completed=epoch, description=f"{self._what}, loss {loss:.4g}", visible=True)
         if TaskRunContext.get() is None:  # called as a plain function: there is no page to show it on

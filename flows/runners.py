@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
@@ -33,8 +33,6 @@ if TYPE_CHECKING:  # Prefect takes a second to import, which a command spends wh
     from prefect.client.schemas.objects import State
 
 __all__ = ["KilledError", "Runner", "RunnerError", "StoppedError", "gather", "go_on"]
-
-T = TypeVar("T")
 
 _TRIES = 3
 _START = 60.0  # seconds that a worker or a scheduler may take until it answers
@@ -89,7 +87,7 @@ class Runner(BaseModel):
         return self.workers or _cores()
 
 
-def gather(task: Task[..., T], calls: Sequence[Mapping[str, Any]], runner: Runner, names: Sequence[str]) -> list[T | Exception]:
+def gather(task: Task[Any, Any], calls: Sequence[Mapping[str, Any]], runner: Runner, names: Sequence[str]) -> list[Any]:
     """Call a task once for each set of arguments, on the runner's workers.
 
     One call, one worker, or a call that is itself one of many: then the task runs in this thread.
@@ -133,7 +131,7 @@ def go_on() -> None:
 class _Batch:
     """What is to be called."""
 
-    task: Task[..., Any]
+    task: Task[Any, Any]
     calls: Sequence[dict[str, Any]]
     names: Sequence[str]
 
@@ -322,7 +320,7 @@ class _Worker:
         except (BrokenProcessPool, TimeoutError):
             raise RunnerError("no worker process can be started here. Use the runner threads.") from None
 
-    def call(self, task: Task[..., Any], run: UUID, arguments: dict[str, Any], context: dict[str, Any]) -> Any:
+    def call(self, task: Task[Any, Any], run: UUID, arguments: dict[str, Any], context: dict[str, Any]) -> Any:
         """What a call comes to there: its result, or the exception that it raised.
 
         Raises:
