@@ -381,6 +381,7 @@ def _finish_telling() -> None:
     from prefect.events.worker import EventsWorker  # noqa: PLC0415
     from prefect.logging.handlers import APILogWorker  # noqa: PLC0415
 
+    logging.disable(logging.WARNING)  # Prefect would warn that there is something left to tell
     for telling in (EventsWorker, APILogWorker):
         telling.drain_all(timeout=_END)
 

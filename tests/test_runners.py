@@ -207,7 +207,7 @@ def test_a_worker_ends_with_the_process_that_started_it() -> None:
 
 def test_calls_within_a_call_stay_in_its_thread() -> None:
     """All workers are at work already: no pool is started in each of them."""
-    found = within(lambda: gather(nested, [{"x": 10}, {"x": 20}], Runner(workers=2), ["a", "b"]))
+    found: Any = within(lambda: gather(nested, [{"x": 10}, {"x": 20}], Runner(workers=2), ["a", "b"]))
     for x, (outer, inner) in zip((10, 20), found, strict=True):
         assert [(x, *outer[1:]), (x + 1, *outer[1:])] == inner
 
