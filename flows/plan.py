@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from flows.runners import Runner
 from gd.data import DataError, Source, expand
 from gd.mail import Mailing, refused
 from gd.notation import visible
@@ -37,6 +38,7 @@ class Parameters(BaseModel):
     mail: Mailing = Mailing()
     send: bool = True
     skip_after: float | None = None
+    runner: Runner = Runner()
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +141,8 @@ def _missing(file: Path, name: str, sources: Sequence[Source]) -> list[str]:
 def _in_words(kind: str, said: str, name: str, given: Any) -> str:
     """A fault of pydantic's for whoever writes YAML."""
     if kind == "extra_forbidden":
-        known = {*Parameters.model_fields, *Training.model_fields, *Mailing.model_fields, *Source.model_fields}
+        models = (Parameters, Training, Mailing, Source, Runner)
+        known = {field for model in models for field in model.model_fields}
         near = difflib.get_close_matches(name, known, n=1)
         return "no such setting" + (f"; the nearest name is {near[0]}" if near else "")
     if kind in {"tuple_type", "list_type"}:

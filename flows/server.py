@@ -23,6 +23,14 @@ from pathlib import Path
 __all__ = ["ServerError", "TemporaryServer", "end_with_parent", "wait_until_up"]
 
 _PATIENCE = 120.0  # seconds; its first start makes a database, which took 12 s here
+_FRUGAL = {
+    "PREFECT_UI_ENABLED": "0",
+    "PREFECT__SERVER_EPHEMERAL": "1",
+    "PREFECT__SERVER_FINAL": "1",
+    # a sixth of its work; nobody looks for events in it afterwards, and it has no automations
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_ENABLED": "0",
+    "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "0",
+}
 
 
 class ServerError(RuntimeError):
@@ -49,7 +57,7 @@ class TemporaryServer:
                 "--factory", "prefect.server.api.server:create_app", "--host", "127.0.0.1", "--port", port,
                 "--log-level", "error", "--lifespan", "on",
             ],
-            env=os.environ | {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"},
+            env=os.environ | _FRUGAL,
             stdout=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is for this process, which still has things to tell the server
             preexec_fn=end_with_parent,  # noqa: PLW1509  (there is no other thread yet)

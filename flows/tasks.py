@@ -8,24 +8,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from prefect import task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State
-from prefect.states import Failed
-from prefect.tasks import exponential_backoff
 
 from flows.progress import Following
-from gd import archive, backends, problems, reading
+from gd import archive, backends, problems
 from gd.archive import Draft
 from gd.comparison import compare
-from gd.data import Array, DataError, Provenance, Scaling, Source
+from gd.data import Array, DataError, Provenance, Scaling
 from gd.diagnosis import GradientCheck, Spectrum, check_gradient, diagnose, spectrum
-from gd.method import keeps_rows
 from gd.notation import visible
 from gd.optimizers import gradient_descent
 from gd.reading import Reading
@@ -33,26 +27,7 @@ from gd.record import Run, epoch_log, trained
 from gd.sweep import Sweep, grid, sweep
 from gd.training import Trace, Training, train
 
-__all__ = ["compare_traces", "keep", "prepare", "read", "render", "sweep_rates", "train_with"]
-
-
-def _may_pass(_task: Any, _run: Any, state: State[Any]) -> bool:
-    """Whether another try may help: a read that broke off, not a file that is wrong."""
-    error = state.result(raise_on_failure=False)
-    return isinstance(error, OSError) and not isinstance(error, DataError)
-
-
-@task(
-    name="read", task_run_name="{name}: read", cache_policy=NO_CACHE, retries=3,
-    retry_delay_seconds=exponential_backoff(backoff_factor=1), retry_jitter_factor=0.5, retry_condition_fn=_may_pass,
-)  # fmt: skip
-def read(name: str, files: Sequence[str], source: Source, draft: Draft, training: Training) -> State[Any] | None:
-    """Read a data set into the draft. A file that is wrong ends the task as failed, in words, without a traceback."""
-    try:
-        reading.read(files, source, name, keep_rows=partial(keeps_rows, training)).save(draft.work)
-    except DataError as error:
-        return Failed(message=str(error), data=error)
-    return None
+__all__ = ["compare_traces", "keep", "prepare", "render", "sweep_rates", "train_with"]
 
 
 @task(name="prepare", task_run_name="{name}: prepare", cache_policy=NO_CACHE)

@@ -6,14 +6,16 @@ import re
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
-from prefect import flow, get_run_logger
+from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.exceptions import CrashedRun
@@ -25,13 +27,16 @@ from flows.deployments import FLOW, revive_newest
 from flows.environment import commit, packages
 from flows.mailing import post, post_later
 from flows.notification import owners_hear
+from flows.reading import read
 from flows.recovery import Presence, present
+from flows.runners import Runner, gather, go_on
 from flows.slots import current, too_late
-from flows.tasks import compare_traces, keep, prepare, read, render, sweep_rates, train_with
+from flows.tasks import compare_traces, keep, prepare, render, sweep_rates, train_with
 from flows.trigger import REPORTS
-from gd import archive
-from gd.data import DataError, Source, bundled, dataset_name, expand, expand_all
+from gd import archive, reading
+from gd.data import DataError, Source, dataset_name, expand, expand_all
 from gd.mail import Mailing
+from gd.method import keeps_rows
 from gd.notation import number, visible
 from gd.record import Record, Run, command, failed
 from gd.report import SYMBOLS, headline, sentence
@@ -68,6 +73,7 @@ def training_report(
     mail: Mailing = Mailing(),  # noqa: B008
     send: bool = True,
     skip_after: float | None = None,
+    runner: Runner = Runner(),  # noqa: B008
 ) -> State[Any]:
     """Train a linear model on each CSV with every backend and write a report of each.
 
@@ -80,6 +86,7 @@ def training_report(
         mail: who hears of it.
         send: whether mail goes out; else it is written into the run's folder.
         skip_after: seconds after which a scheduled run is too late to be started; one interval of its schedule where not given.
+        runner: who does the work where there are several data sets.
     """
     now = datetime.now(UTC)
     slot = current(now)
@@ -91,7 +98,7 @@ def training_report(
         key=slot.key, moment=slot.moment, zone=slot.zone, deployment=slot.deployment_id, mailing=mail,
     )  # fmt: skip
     with _seen(Path(reports), presence):
-        batch = _train(sources, training, Path(reports), presence)
+        batch = _train(sources, training, Path(reports), presence, runner)
         if slot.deployment == "" and batch.ended:
             presence = presence.model_copy(update={"name": slot.title(item.name for item in batch.ended)})
         batch = Batch(batch.ended, _mail(batch, presence, Path(reports), send=send))
@@ -107,17 +114,18 @@ def training_report(
     return Completed(message=message, data=batch)
 
 
-def train_here(name: str, target: str, reports: Path) -> Path:
-    """One bundled data set through the tasks as plain functions, for a sample without a server; returns the run's folder."""
-    source, training = Source(path=str(bundled(name)), target=target), Training()
+def train_here(name: str, source: Source, training: Training, reports: Path, *, finish: bool = True) -> Path:
+    """One file through the tasks as plain functions, without a server; returns the run's folder, or its draft's."""
     run = _run(source, training)
     draft = archive.begin(reports, name, run.id)
-    read.fn(name, [source.path], source, draft, training)
+    reading.read([source.path], source, name, keep_rows=partial(keeps_rows, training)).save(draft.work)
     rate = prepare.fn(name, draft, training)
+    if training.sweeps:
+        rate, *_ = [sweep_rates.fn(name, backend, draft, training) for backend in training.backends]
     checks = [train_with.fn(name, backend, draft, training, rate) for backend in training.backends]
     compare_traces.fn(name, draft, run, training, rate, checks)
     render.fn(name, draft)
-    return Path(keep.fn(name, draft))
+    return Path(keep.fn(name, draft)) if finish else draft.path
 
 
 @contextmanager
@@ -130,24 +138,55 @@ def _seen(reports: Path, presence: Presence) -> Iterator[None]:
         yield
 
 
-def _train(sources: Sequence[Source], training: Training, reports: Path, presence: Presence) -> Batch:
-    """Every data set, one after the other."""
+def _train(sources: Sequence[Source], training: Training, reports: Path, presence: Presence, runner: Runner) -> Batch:
+    """Every data set, each done whole by one of the runner's workers."""
+    wanted = _wanted(sources)
+    calls = [
+        {"name": one.name, "source": one.source, "files": one.files, "training": training, "reports": str(reports),
+         "owner": presence.flow_run, "token": one.token, "runner": runner}
+        for one in wanted if one.error is None
+    ]  # fmt: skip
+    try:
+        outcomes = iter(gather(data_set, calls, runner, [str(call["name"]) for call in calls]))
+    except BaseException:  # stopped from outside: nothing half made stays
+        for one in wanted:
+            archive.clear(reports, one.name, one.token)
+        raise
     ended: list[Ended] = []
-    taken = set(_OTHERS)
-    for source in sources:
-        try:
-            groups = _data_sets(source)
-        except (DataError, OSError) as error:
-            name = _free_name(source.as_one or source.path, taken)
-            ended.append(_fail(name, source, training, reports, _run(source, training), error))
-            continue
-        for one, files in groups:
-            name = _free_name(one.as_one or one.path, taken)
-            ended.append(_one(name, one, files, training, reports, presence.flow_run))
+    for one in wanted:
+        outcome = one.error or next(outcomes)
+        if isinstance(outcome, Exception):
+            outcome = _fail(one.name, one.source, training, reports, _run(one.source, training, one.token), outcome)
+        ended.append(outcome)
     if any(item.folder for item in ended):
         archive.write_index(reports)
     _publish(ended)
     return Batch(ended)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A data set to be trained, or why there is none where a source says."""
+
+    name: str
+    source: Source
+    files: Sequence[str] = ()
+    error: Exception | None = None
+    token: str = field(
+        default_factory=lambda: secrets.token_hex(4)
+    )  # its run's id ends in it, whenever and wherever that starts
+
+
+def _wanted(sources: Sequence[Source]) -> list[_Wanted]:
+    wanted, taken = [], set(_OTHERS)
+    for source in sources:
+        try:
+            groups = _data_sets(source)
+        except (DataError, OSError) as error:
+            wanted.append(_Wanted(_free_name(source.as_one or source.path, taken), source, error=error))
+            continue
+        wanted += [_Wanted(_free_name(one.as_one or one.path, taken), one, files) for one, files in groups]
+    return wanted
 
 
 def _mail(batch: Batch, presence: Presence, reports: Path, *, send: bool) -> str:
@@ -180,31 +219,58 @@ def _data_sets(source: Source) -> list[tuple[Source, list[str]]]:
     return [(source.model_copy(update={"path": file}), [file]) for file in expand(source.path)]
 
 
-def _one(name: str, source: Source, files: Sequence[str], training: Training, reports: Path, owner: str) -> Ended:
-    """All tasks of one data set; whatever happens ends in a record."""
-    run = _run(source, training)
+@task(name="data set", task_run_name="{name}", cache_policy=NO_CACHE)
+def data_set(
+    name: str, source: Source, files: Sequence[str], training: Training, reports: str, owner: str, token: str, runner: Runner
+) -> State[Any] | Ended:
+    """All tasks of one data set; whatever happens ends in a record. What a killed worker has left of it is cleared first."""
+    place = Path(reports)
+    archive.clear(place, name, token)
+    if (done := archive.kept(place, name, token)) is not None:  # the worker was killed when it had nothing but this left to say
+        return Ended(name, str(done), archive.read_record(done))
+    run = _run(source, training, token)
     try:
-        draft = archive.begin(reports, name, run.id)
+        draft = archive.begin(place, name, run.id)
         archive.keep_ready(draft, owner, failed(run, source, name, training, InterruptedRunError()))
-        state = read(name, files, source, draft, training, return_state=True)
-        if not state.is_completed():
-            raise cast("Exception", state.result(raise_on_failure=False))
-        rate = prepare(name, draft, training)
-        if training.sweeps:
-            rate, *_ = [sweep_rates(name, backend, draft, training) for backend in training.backends]
-        checks = [train_with(name, backend, draft, training, rate) for backend in training.backends]
-        compare_traces(name, draft, run, training, rate, checks)
-        render(name, draft)
-        folder = keep(name, draft)
+        folder = _stages(name, source, files, training, run, draft, place, runner)
     except CrashedRun:  # stopped from outside, as Prefect puts it where the signal met a task of its own
-        archive.discard(reports, name, run.id)
+        archive.clear(place, name, token)
         raise
     except Exception as error:  # noqa: BLE001  (one data set must not take the others with it)
-        return _fail(name, source, training, reports, run, error)
+        ended = _fail(name, source, training, place, run, error)
+        return Failed(message=str(error), data=ended)
     except BaseException:  # stopped from outside: nothing half made stays
-        archive.discard(reports, name, run.id)
+        archive.clear(place, name, token)
         raise
     return Ended(name, folder, archive.read_record(Path(folder)))
+
+
+def _stages(
+    name: str,
+    source: Source,
+    files: Sequence[str],
+    training: Training,
+    run: Run,
+    draft: archive.Draft,
+    reports: Path,
+    runner: Runner,
+) -> str:
+    """From the files to the run's folder; between two tasks a thread asks whether it is to go on."""
+    read(name, files, source, training, reports, runner, run.id, draft.work)
+    go_on()
+    rate, checks = prepare(name, draft, training), []
+    if training.sweeps:
+        go_on()
+        rate, *_ = [sweep_rates(name, backend, draft, training) for backend in training.backends]
+    for backend in training.backends:
+        go_on()
+        checks.append(train_with(name, backend, draft, training, rate))
+    go_on()
+    compare_traces(name, draft, run, training, rate, checks)
+    go_on()
+    render(name, draft)
+    go_on()
+    return keep(name, draft)
 
 
 def _fail(name: str, source: Source, training: Training, reports: Path, run: Run, error: Exception) -> Ended:
@@ -212,7 +278,7 @@ def _fail(name: str, source: Source, training: Training, reports: Path, run: Run
     finished = run.model_copy(update={"finished": datetime.now(UTC)})
     record = failed(finished, source, name, training, error)
     try:
-        archive.discard(reports, name, run.id)
+        archive.clear(reports, name, run.id)
         draft = archive.begin(reports, name, run.id)
         archive.write_record(draft.path, record, None)
         archive.write_report(draft.path)
@@ -233,7 +299,7 @@ class InterruptedRunError(RuntimeError):
         super().__init__("The run was killed before it was finished: its process or its machine went down.")
 
 
-def _run(source: Source, training: Training) -> Run:
+def _run(source: Source, training: Training, token: str = "") -> Run:
     """Which run this is: begun now, manually or on a schedule."""
     started = datetime.now(UTC)
     context = FlowRunContext.get()
@@ -241,7 +307,7 @@ def _run(source: Source, training: Training) -> Run:
     scheduled = bool(flow_run and flow_run.auto_scheduled)
     trigger: Literal["manual", "scheduled"] = "scheduled" if scheduled else "manual"
     return Run(
-        id=f"{started:%Y-%m-%dT%H-%M-%SZ}-{secrets.token_hex(4)}",
+        id=f"{started:%Y-%m-%dT%H-%M-%SZ}-{token or secrets.token_hex(4)}",
         trigger=trigger,
         scheduled_for=flow_run.expected_start_time if flow_run and scheduled else None,
         started=started,

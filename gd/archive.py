@@ -22,9 +22,10 @@ from gd.report import Report, render, render_index
 __all__ = [
     "Draft",
     "begin",
-    "discard",
+    "clear",
     "finish",
     "keep_ready",
+    "kept",
     "previous",
     "read",
     "read_record",
@@ -116,9 +117,21 @@ def recover(reports: Path, owner: str, now: datetime) -> list[Path]:
     return folders
 
 
-def discard(reports: Path, name: str, run_id: str) -> None:
-    """Remove what is left of a draft; nothing where there is none."""
-    shutil.rmtree(reports / name / f".{run_id}", ignore_errors=True)
+def clear(reports: Path, name: str, token: str) -> None:
+    """Remove what is left of a draft; nothing where there is none.
+
+    Args:
+        reports: the folder of all reports.
+        name: of the data set.
+        token: that the run's id ends in.
+    """
+    for draft in (reports / name).glob(f".*{token}"):
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def kept(reports: Path, name: str, token: str) -> Path | None:
+    """The folder of a finished run whose id ends in a token, if there is one."""
+    return next((reports / name).glob(f"[!.]*{token}"), None)
 
 
 def write_record(folder: Path, record: Record, log: EpochLog | None) -> None:

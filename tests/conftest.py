@@ -18,7 +18,7 @@ os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="gd-prefect-")  # before an
 os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "120"
 os.environ.pop("PREFECT_API_URL", None)
 
-from gd.archive import Draft, begin, read
+from gd.archive import read
 from gd.data import Array, Dataset, Provenance, Source, bundled
 from gd.reading import read_csv
 from gd.report import Report
@@ -77,19 +77,9 @@ def write_csv(path: Path, X: Array, y: Array, names: tuple[str, ...] | None = No
 
 def run_tasks(source: Source, training: Training, reports: Path, name: str = "made", finish: bool = True) -> Path:
     """One data set through the flow's own tasks, without a server; the run's folder, or its draft's."""
-    from flows import tasks  # noqa: PLC0415  (a second of imports that few tests need)
-    from flows.training_report import _run  # noqa: PLC0415
+    from flows.training_report import train_here  # noqa: PLC0415  (a second of imports that few tests need)
 
-    run = _run(source, training)
-    draft: Draft = begin(reports, name, run.id)
-    tasks.read.fn(name, [source.path], source, draft, training)
-    rate = tasks.prepare.fn(name, draft, training)
-    if training.sweeps:
-        rate, *_ = [tasks.sweep_rates.fn(name, backend, draft, training) for backend in training.backends]
-    checks = [tasks.train_with.fn(name, backend, draft, training, rate) for backend in training.backends]
-    tasks.compare_traces.fn(name, draft, run, training, rate, checks)
-    tasks.render.fn(name, draft)
-    return Path(tasks.keep.fn(name, draft)) if finish else draft.path
+    return train_here(name, source, training, reports, finish=finish)
 
 
 @pytest.fixture(scope="session")

@@ -97,7 +97,13 @@ def test_a_broken_csv_does_not_stop_the_others(batch: tuple[State[Any], list[End
 def test_every_data_set_is_its_own_set_of_tasks(batch: tuple[State[Any], list[Ended], Path]) -> None:
     """Each task's name says which; a file that is wrong is read once and not again."""
     whole = ["read", "prepare", "train with numpy", "train with torch", "compare", "render", "archive"]
-    expected = [f"first: {step}" for step in whole] + ["second: read"] + [f"third: {step}" for step in whole]
+    expected = [
+        "first",
+        "second",
+        "third",
+        "second: read",
+        *(f"{name}: {step}" for name in ("first", "third") for step in whole),
+    ]
     found = task_runs(batch[0])
     assert sorted(expected) == sorted(item.name for item in found)
     assert {1} == {item.run_count for item in found if item.name == "second: read"}
@@ -128,7 +134,8 @@ def test_no_matrix_is_pickled(batch: tuple[State[Any], list[Ended], Path]) -> No
     assert [] == stored
     for item in task_runs(batch[0]):
         assert set(item.task_inputs) <= {
-            "name", "path", "source", "draft", "training", "backend", "learning_rate", "run", "checks"
+            "name", "path", "source", "draft", "training", "backend", "learning_rate", "run", "checks",
+            "reports", "owner", "token", "__parents__",
         }  # fmt: skip
 
 
@@ -231,7 +238,7 @@ def test_wrong_parameters_are_refused_before_anything_runs(tmp_path: Path) -> No
 def test_prefects_form_knows_every_setting() -> None:
     """The flow's parameter schema names the settings with their help and limits."""
     schema = training_report.parameters.model_dump()
-    assert {"sources", "training", "reports", "mail", "send", "skip_after"} == set(schema["properties"])
+    assert {"sources", "training", "reports", "mail", "send", "skip_after", "runner"} == set(schema["properties"])
     settings = schema["definitions"]["Training"]["properties"]
     assert set(Training.model_fields) == set(settings)
     assert 1 == settings["epochs"]["minimum"]

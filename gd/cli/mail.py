@@ -116,8 +116,10 @@ def _sample(folder: Path, now: datetime) -> Digest:
     """The bundled penguins, trained here and now."""
     from flows.training_report import train_here  # noqa: PLC0415
     from gd import archive, mail  # noqa: PLC0415
+    from gd.data import Source, bundled  # noqa: PLC0415
+    from gd.training import Training  # noqa: PLC0415
 
-    run = train_here("penguins", "body_mass_g", folder)
+    run = train_here("penguins", Source(path=str(bundled("penguins")), target="body_mass_g"), Training(), folder)
     record, log = archive.read_run(run)
     return mail.Digest("mail-test", f"mail-test/{now.isoformat()}", now, [mail.Item(record, log, run, None)])
 

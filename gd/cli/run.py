@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from gd.cli.command import Stopped, UnreachableError, UsageError, app, first_fault, is_plain, run_quietly, server_is_named, tell
 
 if TYPE_CHECKING:
+    from flows.runners import Runner
     from flows.server import TemporaryServer
     from flows.training_report import Batch
     from gd.data import Source
@@ -46,6 +47,9 @@ def run(
     reports: Path = Path("reports"),
     mail_to: str | None = None,
     dry_run: Annotated[bool, Parameter(negative="")] = False,
+    runner: Literal["threads", "processes", "dask"] | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
     json: Annotated[bool, Parameter(negative="")] = False,
     verbose: Annotated[bool, Parameter(negative="")] = False,
 ) -> int:
@@ -73,6 +77,9 @@ def run(
         reports: Folder to write reports into.
         mail_to: Addresses that get the report by mail, separated by commas; each gets a message of its own.
         dry_run: Write the mail into the run's folder and send nothing.
+        runner: Who does the work where there are several data sets; threads by default.
+        workers: How many of them; as many as there are cores when not given.
+        scheduler: Address of a dask scheduler that exists, such as tcp://10.0.0.5:8786; needs --runner dask.
         json: Print run.json, one line for each data set, and nothing else.
         verbose: Show Prefect's own log on standard error.
     """
@@ -93,7 +100,8 @@ def run(
     _check_backends(training.backends)
     mailing = _mailing(mail_to, dry_run=dry_run)
     sources = _sources(csv_files, target, features, preset, as_one)
-    batch = _run_flow(sources, training, reports, mailing, send=not dry_run, verbose=verbose)
+    crew = _runner(runner, workers, scheduler)
+    batch = _run_flow(sources, training, reports, mailing, crew, send=not dry_run, verbose=verbose)
     ended = batch.ended
     for item in ended:
         if json:
@@ -176,18 +184,34 @@ def _mailing(mail_to: str | None, *, dry_run: bool) -> Mailing:
     return mailing
 
 
+def _runner(kind: str | None, workers: int | None, scheduler: str | None) -> Runner:
+    """Who does the work."""
+    from flows.runners import Runner  # noqa: PLC0415
+
+    given = {"kind": kind, "workers": workers, "address": scheduler}
+    try:
+        return Runner.model_validate({name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        fault = error.errors()[0]
+        option = {"workers": "--workers", "address": "--scheduler"}.get(str(next(iter(fault["loc"]), "")), "--scheduler")
+        raise UsageError(f"{option}: {fault['msg'].removeprefix('Value error, ').rstrip('.')}.") from None
+
+
 def _run_flow(
-    sources: list[Source], training: Training, reports: Path, mailing: Mailing, *, send: bool, verbose: bool
+    sources: list[Source], training: Training, reports: Path, mailing: Mailing, crew: Runner, *, send: bool, verbose: bool
 ) -> Batch:
     """Run the flow on the server that PREFECT_API_URL names, else on a temporary one that starts during the imports."""
     run_quietly("INFO" if verbose else "CRITICAL")
+    from flows.runners import RunnerError  # noqa: PLC0415
     from flows.server import TemporaryServer  # noqa: PLC0415
 
     server = TemporaryServer()  # made before Prefect is imported: so it ends after Prefect has sent its last logs
     try:
         if not server_is_named():
             server.start()
-        return _batch(server, sources, training, reports, mailing, send=send)
+        return _batch(server, sources, training, reports, mailing, crew, send=send)
+    except RunnerError as error:
+        raise UnreachableError(str(error)) from None
     except Exception as error:
         if (stopped := _stopped_by(error)) is not None:
             raise Stopped(stopped) from None
@@ -205,7 +229,14 @@ def _stopped_by(error: Exception) -> int | None:
 
 
 def _batch(
-    server: TemporaryServer, sources: list[Source], training: Training, reports: Path, mailing: Mailing, *, send: bool
+    server: TemporaryServer,
+    sources: list[Source],
+    training: Training,
+    reports: Path,
+    mailing: Mailing,
+    crew: Runner,
+    *,
+    send: bool,
 ) -> Batch:
     """What each data set came to; the imports stand where the server needs time to start."""
     from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings  # noqa: PLC0415
@@ -228,7 +259,7 @@ def _batch(
     ours = {PREFECT_API_URL: server.url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None} if server.url else {}
     with temporary_settings(ours), bars as progress:
         TERMINAL.set(progress)
-        state: Any = training_report(sources, training, str(reports), mailing, send, return_state=True)
+        state: Any = training_report(sources, training, str(reports), mailing, send, runner=crew, return_state=True)
     result: Batch | Exception = state.result(raise_on_failure=False)
     if isinstance(result, Exception):
         raise result

@@ -55,30 +55,31 @@ def gd_both(path: str) -> Any:
 
 
 def _gd(path: str, names: tuple[str, ...]) -> Any:
-    """Read, standardise, train with every backend and keep the log: what a run does between its CSV and its report.
+    """Read into moments, standardise, train with every backend and keep the log: what a run does between CSV and report.
 
-    For the lead: this goes over the rows, with the interface before moments and the streaming reader.
+    A framework is imported on a thread, beside the reading.
     """
     epochs = int(sys.argv[3]) if len(sys.argv) > 3 else EPOCHS
     with _phase("import"):
-        from pathlib import Path  # noqa: PLC0415
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415
 
         from gd import backends  # noqa: PLC0415
-        from gd.data import read_csv, standardize  # noqa: PLC0415
+        from gd.data import Source  # noqa: PLC0415
         from gd.diagnosis import spectrum  # noqa: PLC0415
         from gd.optimizers import gradient_descent  # noqa: PLC0415
-        from gd.problems import design, least_squares  # noqa: PLC0415
+        from gd.problems import from_moments  # noqa: PLC0415
+        from gd.reading import read  # noqa: PLC0415
         from gd.training import train  # noqa: PLC0415
-
-        loaded = [backends.get(name) for name in names]
-    with _phase("read"):
-        dataset = read_csv(Path(path), "y")
+    with _phase("read"), ThreadPoolExecutor(1) as importing:
+        loaded = importing.map(backends.get, names)
+        moments = read([path], Source(path=path, target="y")).moments
+        made = list(loaded)
     with _phase("fit"):
-        scaling = standardize(dataset.X, center=True)
-        A = design(scaling.apply(dataset.X), intercept=True)
-        step = gradient_descent(spectrum(A, dataset.y).auto_rate)
-        problem = least_squares(A, dataset.y)
-        traces = [train(backend.objective(problem), A.shape[1], step, epochs=epochs) for backend in loaded]
+        scaling = moments.scaling(center=True)
+        problem = from_moments(moments, scaling, intercept=True)
+        step = gradient_descent(spectrum(*problem.arrays).auto_rate)
+        p = problem.arrays[0].shape[1]
+        traces = [train(backend.objective(problem), p, step, epochs=epochs) for backend in made]
         return scaling.to_units(traces[-1].theta[-1], intercept=True)
 
 

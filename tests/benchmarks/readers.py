@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from gd.data import DataError, read_csv
+from gd.data import DataError
+from gd.reading import read_csv
 from tests.benchmarks import tables, whole
 from tests.benchmarks.page import machine, row, table
 from tests.benchmarks.reader import READERS

@@ -1,0 +1,198 @@
+"""A data set's files: each read by whoever is free, and none whose bytes were read before.
+
+What a pass over a file found is kept in Prefect's cache, under the content of the file and the settings of the reading. Only
+moments, and rows while they are few, are kept and travel.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.filesystems import LocalFileSystem
+from prefect.logging import get_logger
+from prefect.results import ResultStore
+from prefect.states import Failed
+from prefect.tasks import exponential_backoff
+
+from flows.progress import FollowingBytes
+from flows.runners import Runner, gather
+from gd.data import DataError, Source
+from gd.method import keeps_rows
+from gd.reading import Kind, Scan, join, scan, unsettled
+from gd.stream import is_address, shown_name
+from gd.training import Training
+
+__all__ = ["read"]
+
+_CACHE = ".cache"  # in the folder of all reports
+_FORMAT = 1  # of what is kept; another one is not read back
+_MOST_ROWS = 16 << 20  # bytes of rows that are kept with a file's moments
+_MOST_KEPT = 256 << 20  # bytes in all; the oldest go first
+
+
+def _may_pass(_task: Any, _run: Any, state: State[Any]) -> bool:
+    """Whether another try may help: a read that broke off, not a file that is wrong."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, OSError) and not isinstance(error, DataError)
+
+
+@task(
+    name="read", task_run_name="{label}", cache_policy=NO_CACHE, retries=3,
+    retry_delay_seconds=exponential_backoff(backoff_factor=1), retry_jitter_factor=0.5, retry_condition_fn=_may_pass,
+)  # fmt: skip
+def read_file(
+    label: str, file: str, source: Source, training: Training, alone: bool, kinds: dict[str, Kind] | None, key: str | None
+) -> State[Any] | Scan:
+    """One pass over one file; one of several is read by one thread, since the others have theirs.
+
+    A file that is wrong ends the task as failed, in words, without a traceback. `key` is for the cache alone.
+    """
+    rows = partial(keeps_rows, training) if alone else None
+    try:
+        with FollowingBytes(label) as progress:
+            return scan(file, source, kinds, keep_rows=rows, threads=None if alone else 1, progress=progress)
+    except DataError as error:
+        return Failed(message=str(error), data=error)
+
+
+def read(
+    name: str, files: Sequence[str], source: Source, training: Training, reports: Path, runner: Runner, run: str, folder: Path
+) -> None:
+    """Read the files of one data set and write the reading into a folder.
+
+    Args:
+        name: of the data set.
+        files: paths or addresses.
+        source: what is to be learned from them.
+        training: whose method decides whether rows are kept.
+        reports: the folder of all reports, which holds the cache.
+        runner: who reads, where there are several files.
+        run: id of this run.
+        folder: to write into.
+
+    Raises:
+        DataError: if they cannot be used.
+        Exception: what else the reading of one of them ended with.
+    """
+    alone = len(files) == 1 or training.method == "rows" or training.loss != "mse"  # rows do not travel
+    one = Runner(workers=1) if alone and len(files) > 1 else runner
+    cache = _Cache(reports / _CACHE, source, run)
+    labels = [f"{name}: read" if len(files) == 1 else f"{name}: read {shown_name(file)}" for file in files]
+
+    def scanned(at: Sequence[int], kinds: dict[int, dict[str, Kind]]) -> list[_Kept]:
+        """These of the files, from the cache or by reading them."""
+        calls = [
+            {"label": labels[j], "file": files[j], "source": source, "training": training, "alone": alone,
+             "kinds": kinds.get(j), "key": cache.key(files[j], kinds.get(j))}
+            for j in at
+        ]  # fmt: skip
+        found = {j: cache.recall(call) for j, call in zip(at, calls, strict=True) if call["key"] is not None}
+        kept = {j: item for j, item in found.items() if item is not None and _suffices(item.scan, training, alone)}
+        missing = [(j, call | {"key": None}) for j, call in zip(at, calls, strict=True) if j not in kept]
+        outcomes = gather(read_file, [call for _, call in missing], one, [labels[j] for j, _ in missing]) if missing else []
+        for (j, _), outcome in zip(missing, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                raise outcome
+            kept[j] = cache.keep(cast("Scan", outcome), kinds.get(j))
+        return [kept[j] for j in at]
+
+    everything = list(range(len(files)))
+    found = scanned(everything, {})
+    if again := unsettled([item.scan for item in found]):
+        for j, item in zip(again, scanned(list(again), again), strict=True):
+            found[j] = item
+    data = join([item.scan for item in found], source, name)
+    if all(item.run != run for item in found):
+        since = max(item.run for item in found)
+        data = replace(data, provenance=data.provenance.model_copy(update={"unchanged_since": since}))
+    if data.rows is not None and not keeps_rows(training, data.moments.n, len(data.provenance.features) + 1):
+        data = replace(data, rows=None)
+    data.save(folder)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Kept:
+    """What a pass found, and the run that made it."""
+
+    scan: Scan
+    run: str
+
+
+def _suffices(found: Scan, training: Training, alone: bool) -> bool:
+    """Whether the rows are there, if training needs them."""
+    return found.values is not None or not (alone and keeps_rows(training, found.moments.n, len(found.columns)))
+
+
+class _Cache:
+    """Passes over files by the files' content; a file's size tells first whether its hash is worth finding."""
+
+    def __init__(self, folder: Path, source: Source, run: str) -> None:
+        self._folder, self._run = folder, run
+        self._settings = [_FORMAT, source.target, source.features]
+        self._store = ResultStore(result_storage=LocalFileSystem(basepath=str(folder)), cache_result_in_memory=False)
+
+    def key(self, file: str, kinds: dict[str, Kind] | None) -> str | None:
+        """Under which a pass over the file as it is now would be kept; None where there is certainly none."""
+        if is_address(file):  # to hash it is to read it
+            return None
+        try:
+            size = Path(file).stat().st_size
+            if not any(self._folder.glob(f"{size}-*")):
+                return None
+            with Path(file).open("rb") as opened:
+                return self._key(size, hashlib.file_digest(opened, "sha256").hexdigest(), kinds)
+        except OSError:  # reading will say why
+            return None
+
+    def recall(self, call: dict[str, Any]) -> _Kept | None:
+        """What is kept under a call's key; None where it is not, or cannot be read back."""
+        if not self._store.exists(call["key"]):
+            return None
+        cached = read_file.with_options(
+            cache_key_fn=lambda _context, parameters: cast("str", parameters["key"]),
+            persist_result=True,
+            result_storage=self._folder,
+        )
+        try:
+            state: State[Any] = cached(**call, return_state=True)
+            found = state.result(raise_on_failure=False)
+        except Exception:  # noqa: BLE001  (written by another version, or half: the file itself is there)
+            return None
+        return found if isinstance(found, _Kept) else None
+
+    def keep(self, found: Scan, kinds: dict[str, Kind] | None) -> _Kept:
+        """Keep a pass for the next run; what cannot be kept is read again then."""
+        key = self._key(found.bytes, found.sha256, kinds)
+        try:
+            if self._store.exists(key):
+                known = self._store.read(key).result
+                if isinstance(known, _Kept):  # read again, because rows were wanted or it is not at a path
+                    return replace(known, scan=found)
+            small = found.values is None or sum(column.nbytes for column in found.values) <= _MOST_ROWS
+            kept = _Kept(found if small else replace(found, values=None), self._run)
+            self._store.write(kept, key=key)
+            self._make_room()
+        except Exception as error:  # noqa: BLE001  (a full disk, say, which the report will meet and name)
+            get_logger("gd").warning("What was read of %s is not kept for the next run: %s", found.file, error)
+        return _Kept(found, self._run)
+
+    def _key(self, size: int, digest: str, kinds: dict[str, Kind] | None) -> str:
+        settings = json.dumps([*self._settings, kinds and sorted(kinds.items())])
+        return f"{size}-{digest}-{hashlib.sha256(settings.encode()).hexdigest()[:16]}"
+
+    def _make_room(self) -> None:
+        files = sorted(((file.stat(), file) for file in self._folder.iterdir()), key=lambda item: -item[0].st_mtime)
+        total = 0
+        for status, file in files:
+            total += status.st_size
+            if total > _MOST_KEPT:
+                file.unlink(missing_ok=True)
