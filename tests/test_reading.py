@@ -24,10 +24,12 @@ from gd.data import (
     Dropped,
     LeftOut,
     Provenance,
+    Source,
     bundled,
     expand,
 )
-from gd.reading import read_csv
+from gd.reading import Reading, read, read_csv
+from gd.stream import BLOCK
 
 PLAIN = b"x,y\n1,2\n3,4\n5,7\n"
 
@@ -491,3 +493,202 @@ def test_errors_survive_pickling() -> None:
     error = pickle.loads(pickle.dumps(DataError("t.csv, line 2", "no.", "Mend it.")))  # noqa: S301  (its own bytes)
     assert ("t.csv, line 2", "no.", "Mend it.") == (error.where, error.problem, error.remedy)
     assert "t.csv, line 2: no. Mend it." == str(error)
+
+
+# One pass
+
+
+SOURCE = Source(path="t.csv", target="y")
+
+
+def same(expected: Reading, actual: Reading) -> None:
+    """The same rows in the same order, the same of them left out and dropped, and moments up to rounding."""
+    assert expected.rows is not None
+    assert actual.rows is not None
+    assert expected.rows.X.tolist() == actual.rows.X.tolist()
+    assert expected.rows.y.tolist() == actual.rows.y.tolist()
+    assert expected.provenance == actual.provenance
+    assert expected.moments.n == actual.moments.n
+    assert np.allclose(expected.moments.means, actual.moments.means, rtol=1e-12, atol=1e-300)
+    assert np.allclose(
+        expected.moments.cross, actual.moments.cross, rtol=1e-9, atol=1e-9 * np.abs(expected.moments.cross).max()
+    )
+
+
+def whole(path: Path, block: int = BLOCK, threads: int = 2, source: Source = SOURCE) -> Reading:
+    """A file with its rows, in blocks of some size."""
+    return read([str(path)], source, keep_rows=lambda rows, columns: True, threads=threads, block=block)
+
+
+@given(
+    rows=st.lists(
+        st.tuples(
+            st.sampled_from(["1", "2.5", "-3e2", "NA", "", "7"]),
+            st.sampled_from(["4", "5", " 6", "NA"]),
+            st.sampled_from(["a", "b, c", 'say "x"', "two\nlines", "é"]),
+            st.sampled_from(["", "", "", "9"]),
+        ),
+        min_size=4,
+        max_size=30,
+    ),
+    block=st.integers(1, 80),
+    threads=st.integers(1, 3),
+)
+@settings(max_examples=60, deadline=None)
+def test_blocks_of_any_size_give_the_same(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, ...]], block: int, threads: int
+) -> None:
+    """For every table and every cut into blocks, on any number of threads: gaps, text, and a column that begins late."""
+    path = tmp_path_factory.mktemp("blocks") / "t.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([("x", "y", "word", "late"), *rows])
+    try:
+        expected = whole(path)
+    except DataError as error:
+        with pytest.raises(DataError, match=re.escape(str(error))):
+            whole(path, block, threads)
+        return
+    same(expected, whole(path, block, threads))
+
+
+def test_threads_change_no_bit(tmp_path: Path) -> None:
+    """Blocks are merged in their order, whichever was done first."""
+    rng = np.random.default_rng(5)
+    rows = "".join(f"{a!r},{b!r}\n" for a, b in rng.standard_normal((20_000, 2)).tolist())
+    path = table(tmp_path, "x,y\n" + rows)
+    made = [read([str(path)], SOURCE, threads=threads, block=10_000).moments.R.tolist() for threads in (1, 2, 3)]
+    assert made[0] == made[1] == made[2]
+
+
+@pytest.mark.parametrize(
+    ("late", "reason"),
+    [
+        ("word", "text"),  # looks like numbers at first
+        ("", "no value in any row"),
+    ],
+)
+def test_a_column_that_changes_far_into_the_file(tmp_path: Path, late: str, reason: str) -> None:
+    """A guess from the first rows that turns out wrong costs a second pass, and drops no row for a column left out."""
+    first = "NA" if late == "word" else ""
+    rows = [f"{j},{j * j},{first}\n" for j in range(200)] + [f"{j},{j * j},{late}\n" for j in range(200, 900)]
+    found = whole(table(tmp_path, "x,y,z\n" + "".join(rows)), block=500)
+    assert (LeftOut(column="z", reason=reason),) == found.provenance.left_out
+    assert 900 == found.provenance.rows_used
+    assert () == found.provenance.rows_dropped
+
+
+def test_a_column_whose_values_begin_late(tmp_path: Path) -> None:
+    """Empty in the first blocks and of numbers later: it is a feature, and the rows without it are dropped."""
+    rows = [f"{j},{j * j},\n" for j in range(300)] + [f"{j},{j * j},{j % 7}\n" for j in range(300, 500)]
+    found = whole(table(tmp_path, "x,y,z\n" + "".join(rows)), block=500)
+    assert ("x", "z") == found.provenance.features
+    assert {"z": 300} == found.provenance.missing_cells
+    assert 200 == found.provenance.rows_used
+    assert tuple(range(2, 302)) == found.provenance.rows_dropped[0].lines
+
+
+def test_text_that_turns_up_in_the_last_block(tmp_path: Path) -> None:
+    """In a column of numbers it is refused with its line, however far away."""
+    rows = [f"{j},{j * j}\n" for j in range(3000)]
+    path = table(tmp_path, "x,y\n" + "".join(rows) + "1 km,3\n2 km,4\n")
+    with pytest.raises(DataError) as refused:
+        whole(path, block=1000)
+    assert f"t.csv, line 3002, column 'x': '1 km' is not a number (the first of 2 such cells). {MEND}" == str(refused.value)
+
+
+def test_rows_are_kept_as_long_as_asked_for(tmp_path: Path) -> None:
+    """Once there are too many of them they are gone, and the moments are all there is."""
+    path = table(tmp_path, "x,y\n" + "".join(f"{j},{j % 5}\n" for j in range(1000)))
+    asked: list[tuple[int, int]] = []
+
+    def few(rows: int, columns: int) -> bool:
+        asked.append((rows, columns))
+        return rows < 500
+
+    found = read([str(path)], SOURCE, keep_rows=few, threads=1, block=1000)
+    assert found.rows is None
+    assert "moments" == found.method
+    assert 1000 == found.moments.n
+    assert 2 == asked[0][1]
+    assert max(rows for rows, _ in asked[:-1]) < 500 <= asked[-1][0]
+
+
+def test_a_reading_survives_a_folder(tmp_path: Path) -> None:
+    """With rows and without."""
+    path = table(tmp_path, PLAIN)
+    for kept in (whole(path), read([str(path)], SOURCE)):
+        kept.save(tmp_path / kept.method)
+        loaded = Reading.load(tmp_path / kept.method)
+        assert kept.provenance == loaded.provenance
+        assert kept.moments.R.tolist() == loaded.moments.R.tolist()
+        assert kept.method == loaded.method
+
+
+# Several files as one
+
+
+def parts(folder: Path, *texts: str) -> list[str]:
+    """Files to be read as one."""
+    return [str(table(folder, text, f"part-{j}.csv")) for j, text in enumerate(texts, 1)]
+
+
+def test_parts_are_one_data_set(tmp_path: Path) -> None:
+    """However the rows are shared out, in whatever order the columns stand: the weights are those of one file to 1e-12."""
+    rng = np.random.default_rng(9)
+    rows = rng.standard_normal((3000, 3)) + np.array([0, 1e6, 5])
+    lines = [",".join(map(repr, row)) + "\n" for row in rows.tolist()]
+    turned = [",".join(map(repr, row[::-1])) + "\n" for row in rows[2000:].tolist()]
+    one = read(parts(tmp_path, "a,b,y\n" + "".join(lines)), SOURCE)
+    files = parts(tmp_path, "a,b,y\n" + "".join(lines[:10]), "a,b,y\n" + "".join(lines[10:2000]), "y,b,a\n" + "".join(turned))
+    several = read(files, SOURCE, "all")
+    assert [10, 1990, 1000] == [shard.rows_used for shard in several.provenance.shards]
+    assert sum(Path(file).stat().st_size for file in files) == several.provenance.bytes
+    assert ("a", "b") == several.provenance.features
+    scaling = one.moments.scaling(center=True)
+    expected, actual = (np.linalg.lstsq(*item.moments.compressed(scaling, intercept=True))[0] for item in (one, several))
+    assert np.allclose(expected, actual, rtol=1e-12, atol=0)
+
+
+def test_rows_of_parts_are_put_together(tmp_path: Path) -> None:
+    """In the order of the files, by the names of the columns."""
+    files = parts(tmp_path, "x,y\n1,2\n", "y,x\n4,3\nNA,5\n")
+    found = read(files, SOURCE, keep_rows=lambda rows, columns: True)
+    assert found.rows is not None
+    assert [[1.0], [3.0]] == found.rows.X.tolist()
+    assert [2.0, 4.0] == found.rows.y.tolist()
+    assert (Dropped(reason="missing cell, part-2.csv", count=1, lines=(3,)),) == found.provenance.rows_dropped
+
+
+def test_a_column_that_is_empty_in_one_part(tmp_path: Path) -> None:
+    """It is one of numbers if it is so anywhere, and rows that lack it are dropped; constant is what never changes in all."""
+    files = parts(tmp_path, "x,z,c,y\n1,,0,2\n2,,0,3\n", "x,z,c,y\n3,1,0,4\n4,2,0,6\n5,7,0,1\n")
+    found = read(files, SOURCE, "all")
+    assert ("x", "z") == found.provenance.features
+    assert 3 == found.moments.n
+    assert [("missing cell, part-1.csv", 2)] == [(item.reason, item.count) for item in found.provenance.rows_dropped]
+    assert [("c", "constant: every row used holds 0")] == [(item.column, item.reason) for item in found.provenance.left_out]
+
+
+@pytest.mark.parametrize(
+    ("second", "expected"),
+    [
+        ("x,w,y\n1,2,3\n", "part-2.csv: other columns than part-1.csv: no column 'z' and a column 'w' more. Files of one data "
+         "set have the same columns, in any order."),
+        ("x,y\n1,2\n", "part-2.csv: other columns than part-1.csv: no column 'z'. Files of one data set"),
+        ("x,z,y\n1,low,3\n", f"part-2.csv, column 'z': 'low' is not a number, and part-1.csv has numbers there. {MEND}"),
+        ("x,z,y\n1,2\n", "part-2.csv, line 2: 2 cells where the header has 3."),
+    ],
+)  # fmt: skip
+def test_parts_that_do_not_fit(tmp_path: Path, second: str, expected: str) -> None:
+    """The part is named, and how it differs."""
+    files = parts(tmp_path, "x,z,y\n1,2,3\n2,3,5\n", second)
+    with pytest.raises(DataError) as refused:
+        read(files, SOURCE, "all")
+    assert str(refused.value).startswith(expected)
+
+
+def test_too_few_rows_in_all_parts(tmp_path: Path) -> None:
+    """The data set is named, not one of its files."""
+    files = parts(tmp_path, "x,y\n1,NA\n", "x,y\n2,3\n")
+    with pytest.raises(DataError, match=r"all \(2 files\): 1 complete row of 2; at least 2 are needed\."):
+        read(files, SOURCE, "all")
