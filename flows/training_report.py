@@ -54,7 +54,7 @@ class Ended:
 
     name: str
     folder: str | None  # None where not even a report of the failure could be written
-    record: Record
+    record: Record = field(repr=False)  # Prefect's log shows the states of tasks with all that they hold
 
 
 @dataclass(frozen=True, slots=True)
