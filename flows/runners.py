@@ -37,7 +37,7 @@ __all__ = ["KilledError", "Runner", "RunnerError", "StoppedError", "gather", "go
 _TRIES = 3
 _START = 60.0  # seconds that a worker or a scheduler may take until it answers
 _END = 10.0  # seconds
-_LOOK = 5.0  # seconds between two looks at whether a dask scheduler has workers
+_LOOK = 2.0  # seconds between two looks at whether a dask scheduler has workers
 _NO_WORKER = 60.0  # seconds that a dask scheduler may be without any worker before its calls are given up
 
 _within: ContextVar[bool] = ContextVar("within", default=False)  # True in a call that is one of many
@@ -419,25 +419,37 @@ def _dask(batch: _Batch, runner: Runner) -> list[Any]:
         except OSError:
             raise RunnerError(f"no dask scheduler answers at {runner.address}. Start one with `dask scheduler`.") from None
         try:
-            return [_dask_outcome(batch, position, future, pool.client) for position, future in enumerate(futures)]
+            watch = _Watch(pool.client)
+            return [_dask_outcome(batch, position, future, watch) for position, future in enumerate(futures)]
         except BaseException:
             with suppress(Exception):
                 cast("Any", pool.client).cancel(futures, force=True)
             raise
 
 
-def _dask_outcome(batch: _Batch, position: int, future: Any, client: Any) -> Any:
+class _Watch:
+    """Looks whether a dask scheduler has workers."""
+
+    def __init__(self, client: Any) -> None:
+        self._client, self._seen = client, time.monotonic()
+
+    def is_given_up(self) -> bool:
+        """Whether it has had none for too long."""
+        now = time.monotonic()
+        if self._client.scheduler_info()["workers"]:
+            self._seen = now
+        return now - self._seen > _NO_WORKER
+
+
+def _dask_outcome(batch: _Batch, position: int, future: Any, watch: _Watch) -> Any:
     """What a call came to, unless there is no worker for too long."""
     from distributed import KilledWorker  # noqa: PLC0415
 
-    seen = time.monotonic()
     while True:
         try:
             return _outcome(future.result(timeout=_LOOK))
         except TimeoutError:
-            now = time.monotonic()
-            seen = now if client.scheduler_info()["workers"] else seen
-            if now - seen > _NO_WORKER:
+            if watch.is_given_up():
                 return RunnerError(f"{batch.names[position]}: the dask scheduler has no worker. Start one with `dask worker`.")
         except KilledWorker as error:
             return batch.killed(position, error.allowed_failures + 1)

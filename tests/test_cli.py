@@ -65,6 +65,11 @@ def words(line: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int | st
         (["run", "a.csv", "--target", "y", "--backends", "abacus"], "no backend 'abacus'; available are numpy, torch."),
         (["run", "a.csv", "--target", "y", "--backends", "numpy,numpy"], "'numpy' is named twice."),
         (["run", "a.csv", "--target", "y", "--dtype", "float16"], "float16"),
+        (["run", "a.csv", "--target", "y", "--workers", "0"], "--workers: input should be greater than or equal to 1, not 0."),
+        (
+            ["run", "a.csv", "--target", "y", "--scheduler", "tcp://10.0.0.5:8786"],
+            "--scheduler: the address of a scheduler is for the runner dask, not for threads.",
+        ),
         (["run", "a.csv", "--target", "y", "--wrong"], "--wrong"),
         (["dance"], "dance"),
     ],

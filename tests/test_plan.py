@@ -52,6 +52,11 @@ def test_the_plan_knows_the_flows_parameters() -> None:
         ({"work_pool": {}}, "deployment nightly: names no work pool."),
         ({"parameters": {}}, "deployment nightly, sources: is missing."),
         ({"parameters": {"sources": [], "wrong": 1}}, "deployment nightly, wrong: no such setting."),
+        ({"parameters": {"sources": [], "runner": {"kind": "fork"}}}, "deployment nightly, runner.kind: "),
+        (
+            {"parameters": {"sources": [], "runner": {"kind": "dask", "adress": "tcp://10.0.0.5:8786"}}},
+            "runner.adress: no such setting; the nearest name is address.",
+        ),
         ({"parameters": {"sources": [{"path": "a.csv"}]}}, "deployment nightly, sources.0.target: is missing."),
         (
             {"parameters": {"sources": [], "training": {"epochs": 0}}},

@@ -193,8 +193,8 @@ def _runner(kind: str | None, workers: int | None, scheduler: str | None) -> Run
         return Runner.model_validate({name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
         fault = error.errors()[0]
-        option = {"workers": "--workers", "address": "--scheduler"}.get(str(next(iter(fault["loc"]), "")), "--scheduler")
-        raise UsageError(f"{option}: {fault['msg'].removeprefix('Value error, ').rstrip('.')}.") from None
+        said = first_fault(error) if fault["loc"] else f"--scheduler: {fault['msg'].removeprefix('Value error, ')}."
+        raise UsageError(said.replace("--address", "--scheduler")) from None
 
 
 def _run_flow(
