@@ -167,7 +167,9 @@ class _Cache:
             found = state.result(raise_on_failure=False)
         except Exception:  # noqa: BLE001  (written by another version, or half: the file itself is there)
             return None
-        return found if isinstance(found, _Kept) else None
+        if not isinstance(found, _Kept):
+            return None
+        return replace(found, scan=replace(found.scan, file=shown_name(call["file"]), path=call["file"]))
 
     def keep(self, found: Scan, kinds: dict[str, Kind] | None) -> _Kept:
         """Keep a pass for the next run; what cannot be kept is read again then."""

@@ -134,8 +134,8 @@ def test_no_matrix_is_pickled(batch: tuple[State[Any], list[Ended], Path]) -> No
     assert [] == stored
     for item in task_runs(batch[0]):
         assert set(item.task_inputs) <= {
-            "name", "path", "source", "draft", "training", "backend", "learning_rate", "run", "checks",
-            "reports", "owner", "token", "__parents__",
+            "name", "source", "draft", "training", "backend", "learning_rate", "run", "checks",
+            "reports", "owner", "token", "__parents__", "files", "runner", "label", "file", "alone", "kinds", "key",
         }  # fmt: skip
 
 
@@ -254,4 +254,4 @@ def test_a_sweep_is_a_task_for_each_backend(tmp_path: Path) -> None:
     assert record.sweep is not None
     assert ("converged", 0.4, (0.001, 0.4, 0.6)) == (record.verdict, record.training.learning_rate, record.sweep.rates)
     names = [item.name.removeprefix("penguins: ") for item in task_runs(state)]
-    assert ["prepare", "sweep rates with numpy", "sweep rates with torch", "train with numpy"] == names[1:5]
+    assert ["prepare", "sweep rates with numpy", "sweep rates with torch", "train with numpy"] == names[2:6]
