@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -27,6 +27,7 @@ from flows.progress import FollowingBytes
 from flows.runners import Runner, gather
 from gd.data import DataError, Source
 from gd.method import keeps_rows
+from gd.moments import Moments
 from gd.reading import Kind, Scan, join, scan, unsettled
 from gd.stream import is_address, shown_name
 from gd.training import Training
@@ -34,7 +35,7 @@ from gd.training import Training
 __all__ = ["read"]
 
 _CACHE = ".cache"  # in the folder of all reports
-_FORMAT = 1  # of what is kept; another one is not read back
+_FORMAT = [field.name for kind in (Scan, Moments) for field in fields(kind)]  # of what is kept; another is not read back
 _MOST_ROWS = 16 << 20  # bytes of rows that are kept with a file's moments
 _MOST_KEPT = 256 << 20  # bytes in all; the oldest go first
 

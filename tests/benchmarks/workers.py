@@ -105,7 +105,8 @@ def measure_sharing(
         for turn in range(rounds):
             for (k, path), usages in found.items():
                 options = *as_one("sharded"), "--runner", "processes", "--workers", str(k)
-                words = command(path, Path(reports) / f"{turn}", *options, epochs=epochs)
+                place = Path(reports) / f"{turn}-{k}-{path.name}"  # its own: what was read is kept among the reports
+                words = command(path, place, *options, epochs=epochs)
                 usages.append(whole.measure(words, timeout=_TIMEOUT, environment=fresh()).check())
     return [
         Shared(
