@@ -38,13 +38,13 @@ class Moments:
     unit: Array  # (q,), powers of 2, so that no square overflows or underflows
     low: Array  # (q,), smallest value of each column; infinite where there is no row
     high: Array  # (q,), largest
-    R: Array  # (q + 1, q + 1), upper triangular, its diagonal not negative
+    R: Array  # (min(n, q + 1), q + 1), upper triangular, its diagonal not negative
 
     @classmethod
     def none(cls, columns: int) -> Moments:
         """Those of no row at all: merging with them changes nothing."""
         zero, endless = np.zeros(columns), np.full(columns, np.inf)
-        return cls(0, zero, np.ones(columns), endless, -endless, np.zeros((columns + 1, columns + 1)))
+        return cls(0, zero, np.ones(columns), endless, -endless, np.zeros((0, columns + 1)))
 
     @classmethod
     def of(cls, columns: Sequence[Array]) -> Moments:
@@ -94,7 +94,7 @@ class Moments:
     @property
     def _offset(self) -> Array:
         """Mean of each z, (q,)."""
-        return np.asarray(self.R[0, 1:] / (self.R[0, 0] or 1.0))
+        return np.asarray(self.R[0, 1:] / self.R[0, 0]) if self.n else np.zeros(len(self.shift))
 
     def select(self, columns: Sequence[int]) -> Moments:
         """Those of some of the columns, the target last."""
@@ -115,7 +115,7 @@ class Moments:
         return Scaling(shift, np.where((constant & center) | (scale == 0), 1.0, scale / self.unit[:-1]))
 
     def compressed(self, scaling: Scaling, intercept: bool) -> tuple[Array, Array]:
-        """A table of q + 1 rows that no linear model can tell from all of them by its mean squared error.
+        """A table of q + 1 rows at most that no linear model can tell from all of them by its mean squared error.
 
         For every θ its loss, its gradient and its optimum are those of the n rows, so that whatever trains on rows trains on
         these, whose number does not grow with n.
@@ -125,10 +125,10 @@ class Moments:
             intercept: whether the last column of the design is the constant's.
 
         Returns:
-            A design matrix, (q + 1, d) or (q + 1, d + 1), column-major, and targets, (q + 1,).
+            A design matrix, (m, d) or (m, d + 1), column-major, and targets, (m,), where m is the smaller of n and d + 2.
         """
-        rows, d = len(self.R), len(self.R) - 2
-        weight = np.sqrt(rows / self.n)  # a mean over q + 1 rows instead of n
+        rows, d = len(self.R), len(self.shift) - 1
+        weight = np.sqrt(rows / self.n)  # a mean over so many rows instead of n
         A = np.empty((rows, d + intercept), order="F")
         with np.errstate(over="ignore"):  # columns whose squares float64 does not hold are the caller's to refuse
             A[:, :d] = self._moved_to(scaling.shift) / (scaling.scale * self.unit[:-1]) * weight
@@ -137,11 +137,11 @@ class Moments:
         return A, b
 
     def _moved_to(self, shift: Array) -> Array:
-        """R's columns of (v - shift) * unit for the features, (q + 1, d).
+        """R's columns of (v - shift) * unit for the features, (rows of R, d).
 
         The means themselves are rounded when they become a shift; what that leaves of them stays in the first row.
         """
-        features = slice(1, len(self.R) - 1)
+        features = slice(1, len(self.shift))
         return np.asarray(self.R[:, features] - np.outer(self.R[:, 0], (shift - self.shift[:-1]) * self.unit[:-1]))
 
     def save(self, path: Path) -> None:
@@ -194,7 +194,7 @@ def _unit(largest: Array) -> Array:
 
 
 def _triangle(B: Array) -> Array:
-    """R of a QR decomposition of B, (p, p), by chunks of rows that fit a core's cache; its diagonal not negative."""
+    """R of a QR decomposition of B, (min(n, p), p), by chunks of rows that fit a core's cache; its diagonal not negative."""
     n, p = B.shape
     rows = max(_CHUNK, 2 * p)
     whole = n // rows
@@ -208,9 +208,8 @@ def _triangle(B: Array) -> Array:
     R = np.vstack(parts)
     if whole + (n % rows > 0) > 1:
         R = _triangle(R) if len(R) > rows else _r(R)
-    R = np.vstack([R, np.zeros((p - len(R), p))])  # where there are fewer rows than columns
     R = np.asarray(R * np.where(np.diag(R) < 0, -1.0, 1.0)[:, None])
-    return _refined(R, B) if R[-1, -1] < _NEAR * np.linalg.norm(R[:, -1]) else R
+    return _refined(R, B) if len(R) == p and R[-1, -1] < _NEAR * np.linalg.norm(R[:, -1]) else R
 
 
 def _refined(R: Array, B: Array) -> Array:
