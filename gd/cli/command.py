@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import signal
@@ -73,6 +74,7 @@ def main(words: list[str] | None = None) -> None:
         sys.exit(stop.status if isinstance(stop, Stopped) else 128 + signal.SIGINT)
     finally:
         signal.signal(signal.SIGTERM, before)
+        gc.freeze()  # else the interpreter's end looks through all of torch and Prefect for garbage: half a second
     sys.exit(code if isinstance(code, int) else 0)
 
 

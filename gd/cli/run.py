@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import io
 import os
 import signal
@@ -239,6 +240,7 @@ def _batch(
     send: bool,
 ) -> Batch:
     """What each data set came to; the imports stand where the server needs time to start."""
+    gc.disable()  # what is being imported is no garbage
     from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
     from rich.progress import Progress  # noqa: PLC0415
@@ -251,6 +253,8 @@ def _batch(
         backends.get(name)
     import matplotlib.figure  # noqa: F401, PLC0415
 
+    gc.freeze()
+    gc.enable()
     if server.url:
         server.wait()
     console = Console(stderr=True)
