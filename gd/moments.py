@@ -196,7 +196,7 @@ def _unit(largest: Array) -> Array:
 def _triangle(B: Array) -> Array:
     """R of a QR decomposition of B, (min(n, p), p), by chunks of rows that fit a core's cache; its diagonal not negative."""
     n, p = B.shape
-    rows = max(_CHUNK, 2 * p)
+    rows = max(_CHUNK, 10 * p)
     whole = n // rows
     parts: list[Array] = [np.zeros((0, p))]
     if whole:

@@ -7,15 +7,18 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from hashlib import sha256
 from itertools import chain
 from pathlib import Path
+from threading import Lock
 from typing import Literal
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from gd.data import Dataset, Dropped, Provenance, Shard, Source, dataset_name
 from gd.moments import Moments, merge_all
@@ -27,6 +30,10 @@ __all__ = ["Kind", "Reading", "Scan", "join", "read", "read_csv", "scan", "unset
 _LINES_KEPT = 1000  # of the lines that were dropped; their count is always exact
 _DATE_OR_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{1,2}:[0-9]{2}"
 _MEND = "Mend it, or write NA for a missing value; a feature can be left out with --features."
+
+_WIDE = 16  # columns, from which on BLAS would share a block of rows out to threads
+_blas_lock, _blas_users = Lock(), 0
+_blas_limit: threadpool_limits | None = None
 
 KeepRows = Callable[[int, int], bool]
 """Whether to keep the rows themselves: (rows so far, columns) -> yes; once it said no they are dropped for good."""
@@ -238,6 +245,10 @@ class _Pass:
         """Read it all."""
         blocks = iter(self._feed)
         first = self._begin(blocks)
+        with _blas_on_one_thread() if len(self.kinds) > _WIDE else nullcontext():
+            self._digest_all(first, blocks)
+
+    def _digest_all(self, first: Text, blocks: Iterator[Block]) -> None:
         texts = chain([first], (Text(self._feed.name, block.data, block.line, self._header) for block in blocks))
         if self._threads == 1:
             for text in texts:
@@ -495,6 +506,23 @@ def _why(kind: Kind, cell: str) -> str:
     if kind == Kind.NOTHING:
         return "no value in any row"
     return "dates or times" if re.match(_DATE_OR_TIME, cell.strip()) else "text"
+
+
+@contextmanager
+def _blas_on_one_thread() -> Iterator[None]:
+    """Blocks have threads of their own: those of BLAS on top of them were seen to take four times as long."""
+    global _blas_users, _blas_limit  # noqa: PLW0603  (the limit holds for the process)
+    with _blas_lock:
+        if _blas_users == 0:
+            _blas_limit = threadpool_limits(1, "blas")
+        _blas_users += 1
+    try:
+        yield
+    finally:
+        with _blas_lock:
+            _blas_users -= 1
+            if _blas_users == 0 and _blas_limit is not None:
+                _blas_limit.restore_original_limits()
 
 
 def _cores() -> int:
