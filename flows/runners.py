@@ -66,7 +66,9 @@ class Runner(BaseModel):
         default="threads",
         description="threads of one process; processes, each of which takes seconds to start; or dask, on any machines",
     )
-    workers: int | None = Field(default=None, ge=1, description="how many; as many as there are cores when not given")
+    workers: int | None = Field(
+        default=None, ge=1, description="how many; one a core when not given, but a single thread for whole data sets"
+    )
     address: str | None = Field(
         default=None,
         min_length=1,
@@ -183,7 +185,7 @@ def _threads(batch: _Batch, workers: int) -> list[Any]:
 
     stop = threading.Event()
     pool: ThreadPoolTaskRunner[Any] = ThreadPoolTaskRunner(max_workers=workers)
-    with pool:  # waits at its end for the threads that are at work
+    with _sharing_the_cores(workers), pool:  # waits at its end for the threads that are at work
         try:
             with _set(_within, True), _set(_stop, stop):
                 futures = [pool.submit(batch.task, parameters=call) for call in batch.calls]
@@ -193,6 +195,30 @@ def _threads(batch: _Batch, workers: int) -> list[Any]:
             raise
 
 
+@contextmanager
+def _sharing_the_cores(workers: int) -> Iterator[None]:
+    """BLAS and PyTorch have no more threads for each worker than its share of the cores.
+
+    More threads than cores made two data sets at once slower than one after the other.
+    """
+    from threadpoolctl import threadpool_limits  # noqa: PLC0415  (only where there are several workers)
+
+    share, torch = _share(workers), sys.modules.get("torch")
+    before = torch.get_num_threads() if torch else 0
+    with threadpool_limits(share, "blas"):
+        if torch:
+            torch.set_num_threads(share)
+        try:
+            yield
+        finally:
+            if torch:
+                torch.set_num_threads(before)
+
+
+def _share(workers: int) -> int:
+    return max(1, _cores() // workers)
+
+
 def _processes(batch: _Batch, workers: int) -> list[Any]:
     """Processes, each looked after by a thread.
 
@@ -200,7 +226,7 @@ def _processes(batch: _Batch, workers: int) -> list[Any]:
     the server from a thread that does not see `temporary_settings`, so that a second server is started. These here tell the
     server themselves, as those of dask do.
     """
-    office = _Office(batch)
+    office = _Office(batch, _share(workers))
     threads = [threading.Thread(target=copy_context().run, args=(office.look_after_one,), daemon=True) for _ in range(workers)]
     try:
         for thread in threads:
@@ -221,12 +247,12 @@ def _processes(batch: _Batch, workers: int) -> list[Any]:
 class _Office:
     """Calls that wait, the processes that do them, and what became of them."""
 
-    def __init__(self, batch: _Batch) -> None:
+    def __init__(self, batch: _Batch, threads: int) -> None:
         from prefect.context import serialize_context  # noqa: PLC0415
 
         self.outcomes: dict[int, Any] = {}
         self.broken: BaseException | None = None  # why no process can be had
-        self._batch, self._context = batch, serialize_context()
+        self._batch, self._threads, self._context = batch, threads, serialize_context()
         self._waiting, self._running = deque(range(len(batch.calls))), 0
         self._deaths: Counter[int] = Counter()
         self._workers: list[_Worker] = []
@@ -267,7 +293,7 @@ class _Office:
 
     def _hire(self) -> _Worker:
         with self._changed:
-            worker = _Worker()
+            worker = _Worker(self._threads)
             self._workers.append(worker)
             if self._closed:
                 worker.end()
@@ -304,10 +330,10 @@ class _Office:
 class _Worker:
     """One process that does calls, one after the other. It ends with this process, however that ends."""
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int = 1) -> None:
         start = get_context("spawn")  # a fork would copy the threads' locks, and not the threads
         self._theirs, self._ours = start.Pipe(duplex=False)
-        self._pool = ProcessPoolExecutor(1, mp_context=start, initializer=_begin, initargs=(self._theirs,))
+        self._pool = ProcessPoolExecutor(1, mp_context=start, initializer=_begin, initargs=(self._theirs, threads))
 
     def arrive(self) -> None:
         """Return when it has started.
@@ -343,8 +369,8 @@ class _Worker:
         self._theirs.close()
 
 
-def _begin(parent: Connection) -> None:
-    """In a new process: Ctrl-C is for the process that started it, with which it ends."""
+def _begin(parent: Connection, threads: int) -> None:
+    """In a new process: Ctrl-C is for the process that started it, with which it ends; BLAS has so many threads."""
 
     def end_with_parent() -> None:
         with suppress(EOFError, OSError):
@@ -352,6 +378,8 @@ def _begin(parent: Connection) -> None:
         os._exit(1)
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):  # read when NumPy and PyTorch are imported
+        os.environ.setdefault(variable, str(threads))
     threading.Thread(target=end_with_parent, daemon=True).start()
     _worker_process.set()
 

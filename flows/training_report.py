@@ -33,7 +33,7 @@ from flows.runners import Runner, gather, go_on
 from flows.slots import current, too_late
 from flows.tasks import compare_traces, keep, prepare, render, sweep_rates, train_with
 from flows.trigger import REPORTS
-from gd import archive, reading
+from gd import archive, backends, reading
 from gd.data import DataError, Source, dataset_name, expand, expand_all
 from gd.mail import Mailing
 from gd.method import keeps_rows
@@ -86,7 +86,7 @@ def training_report(
         mail: who hears of it.
         send: whether mail goes out; else it is written into the run's folder.
         skip_after: seconds after which a scheduled run is too late to be started; one interval of its schedule where not given.
-        runner: who does the work where there are several data sets.
+        runner: who does the work where there are several data sets, or several files of one.
     """
     now = datetime.now(UTC)
     slot = current(now)
@@ -141,13 +141,16 @@ def _seen(reports: Path, presence: Presence) -> Iterator[None]:
 def _train(sources: Sequence[Source], training: Training, reports: Path, presence: Presence, runner: Runner) -> Batch:
     """Every data set, each done whole by one of the runner's workers."""
     wanted = _wanted(sources)
+    with suppress(ValueError):  # which each data set will say; imported once, and not by several threads at once
+        for name in training.backends:
+            backends.get(name)
     calls = [
         {"name": one.name, "source": one.source, "files": one.files, "training": training, "reports": str(reports),
          "owner": presence.flow_run, "token": one.token, "runner": runner}
         for one in wanted if one.error is None
     ]  # fmt: skip
     try:
-        outcomes = iter(gather(data_set, calls, runner, [str(call["name"]) for call in calls]))
+        outcomes = iter(gather(data_set, calls, _crew(runner), [str(call["name"]) for call in calls]))
     except BaseException:  # stopped from outside: nothing half made stays
         for one in wanted:
             archive.clear(reports, one.name, one.token)
@@ -162,6 +165,12 @@ def _train(sources: Sequence[Source], training: Training, reports: Path, presenc
         archive.write_index(reports)
     _publish(ended)
     return Batch(ended)
+
+
+def _crew(runner: Runner) -> Runner:
+    """Who does whole data sets: threads take turns at Python's lock, and two at once were slower than one after the other."""
+    alone = runner.kind == "threads" and runner.workers is None
+    return runner.model_copy(update={"workers": 1}) if alone else runner
 
 
 @dataclass(frozen=True, slots=True)

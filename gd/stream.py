@@ -246,22 +246,37 @@ def opened(address: str) -> Iterator[tuple[Any, int | None]]:
 
 @contextmanager
 def remote(address: str) -> Iterator[None]:
-    """Refuse in words what no other try will mend; any other error passes, as one that may."""
+    """Refuse in words what no other try will mend; what may pass is an OSError. Neither says what may be secret."""
     where = redacted(address)
     try:
         yield
+    except DataError:
+        raise
     except ImportError as error:
         missing = str(error).splitlines()[0]
         raise DataError(where, f"this address needs another package ({missing}).", "pip install 'gd[remote]'.") from None
-    except FileNotFoundError:
-        raise DataError(where, "no such file.", "Check the address.") from None
     except PermissionError:
         raise DataError(where, "may not be read with these credentials.", "Check them.") from None
     except ValueError as error:
-        if isinstance(error, DataError):
-            raise
         reason = str(error).splitlines()[0].replace(address, where).rstrip(".")
         raise DataError(where, f"cannot be opened ({reason}).", "Check the address.") from None
+    except Exception as error:  # noqa: BLE001  (every client has errors of its own, and their messages hold the whole address)
+        raise _in_words(error, where) from None
+
+
+def _in_words(error: Exception, where: str) -> Exception:
+    """An error of a client of fsspec, which calls anything that an HTTP server answers a file that is not found."""
+    cause: BaseException = error
+    while isinstance(cause, FileNotFoundError) and cause.__cause__ is not None:
+        cause = cause.__cause__
+    status = getattr(cause, "status", None)
+    if isinstance(cause, FileNotFoundError) or status in {404, 410}:
+        return DataError(where, "no such file.", "Check the address.")
+    if not isinstance(status, int):
+        return OSError(errno.EIO, f"reading broke off ({type(cause).__name__})", where)
+    if 400 <= status < 500 and status not in {408, 429}:
+        return DataError(where, f"the server answers {status}.", "Check the address and its credentials.")
+    return OSError(errno.EIO, f"the server answers {status}", where)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pyarrow as pa
@@ -142,6 +143,12 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
+        def send_head(self) -> Any:
+            """A path that is a number is answered with it."""
+            if (status := self.path.partition("?")[0].strip("/")).isdigit():
+                return self.send_error(int(status))
+            return super().send_head()
+
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder))) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -161,6 +168,31 @@ def test_a_file_on_the_web(web: str) -> None:
     with pytest.raises(DataError) as refused:
         blocks(f"{web}/none.csv?signature=secret", 100)
     assert f"{web}/none.csv?…: no such file. Check the address." == str(refused.value)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize(
+    ("status", "kind", "said"),
+    [
+        (403, DataError, "the server answers 403. Check the address and its credentials."),
+        (503, OSError, "the server answers 503"),
+    ],
+)
+def test_a_server_that_refuses(web: str, status: int, kind: type[Exception], said: str) -> None:
+    """What another try may mend is an OSError; neither says what the query holds."""
+    with pytest.raises(kind, match=said) as refused:
+        blocks(f"{web}/{status}?signature=secret", 100)
+    assert "secret" not in str(refused.value)
+    assert isinstance(refused.value, OSError) == (status == 503)
+
+
+def test_a_server_that_is_not_there() -> None:
+    """It may come back: an OSError, without the user's password."""
+    with pytest.raises(OSError, match="reading broke off") as refused:
+        blocks("http://ann:hunter2@127.0.0.1:9/t.csv?signature=secret", 100)
+    assert "http://127.0.0.1:9/t.csv?…" in str(refused.value)
+    assert "hunter2" not in str(refused.value)
 
 
 def test_a_file_in_memory() -> None:

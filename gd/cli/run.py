@@ -79,7 +79,7 @@ def run(
         mail_to: Addresses that get the report by mail, separated by commas; each gets a message of its own.
         dry_run: Write the mail into the run's folder and send nothing.
         runner: Who does the work where there are several data sets; threads by default.
-        workers: How many of them; as many as there are cores when not given.
+        workers: How many of them; one a core when not given, but a single thread for whole data sets.
         scheduler: Address of a dask scheduler that exists, such as tcp://10.0.0.5:8786; needs --runner dask.
         json: Print run.json, one line for each data set, and nothing else.
         verbose: Show Prefect's own log on standard error.
