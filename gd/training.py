@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from gd.backends import Objective
 from gd.data import Array
@@ -75,11 +75,12 @@ class Training(BaseModel):
     backends: tuple[str, ...] = Field(("numpy", "torch"), min_length=1, description="Which frameworks train, in order.")
     preset: Literal["notebook"] | None = Field(None, description="Where these settings came from.")
 
-    @model_validator(mode="after")
-    def _has_moments(self) -> Training:
-        if self.method == "moments" and self.loss != "mse":
-            raise ValueError(f"the loss {self.loss} has no moments: train on rows")
-        return self
+    @field_validator("method")
+    @classmethod
+    def _has_moments(cls, method: str, info: ValidationInfo) -> str:
+        if method == "moments" and info.data.get("loss", "mse") != "mse":
+            raise ValueError(f"the loss {info.data['loss']} has no moments: train on rows")
+        return method
 
     @field_validator("learning_rate")
     @classmethod

@@ -55,6 +55,7 @@ def words(line: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int | st
             "--learning-rate: input should be greater than 0, not 0.0.",
         ),
         (["run", "a.csv", "--target", "y", "--learning-rate", "1,2,1"], "--learning-rate: 1.0 is named twice."),
+        (["run", "--preset", "notebook", "--method", "moments"], "--method: the loss notebook has no moments: train on rows."),
         (
             ["run", "a.csv", "--target", "y", "--learning-rate", ",".join(map(str, range(1, 66)))],
             "--learning-rate: tuple should have at most 64 items after validation, not 65",

@@ -6,11 +6,13 @@ import math
 import re
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from pydantic import ValidationError
 
 from gd.data import (
     DataError,
@@ -20,6 +22,7 @@ from gd.data import (
     bundled,
     dataset_name,
     expand,
+    expand_all,
     standardize,
 )
 
@@ -94,6 +97,31 @@ def test_a_file_whose_name_is_not_utf8(tmp_path: Path) -> None:
 def test_dataset_names(file: str, expected: str) -> None:
     """A data set is called after its file, in what any folder may be called and in 80 bytes at most."""
     assert expected == dataset_name(f"folder/{file}")
+
+
+def test_an_address_with_a_wildcard_is_looked_up() -> None:
+    """In memory as in a bucket: sorted, with its scheme; a slash at the end means the CSV files there."""
+    for name in ("b.csv", "a.csv.zst", "notes.txt", "deep/c.csv"):
+        with fsspec.open(f"memory://bucket/{name}", "wb") as file:
+            file.write(PLAIN)
+    assert ["memory:///bucket/a.csv.zst", "memory:///bucket/b.csv"] == expand("memory://bucket/")
+    assert ["memory:///bucket/b.csv"] == expand("memory://bucket/*.csv")
+    with pytest.raises(DataError, match=r"memory://bucket/\*\.tsv: no file matches\. Check the address\."):
+        expand("memory://bucket/*.tsv")
+
+
+def test_files_of_one_data_set(tmp_path: Path) -> None:
+    """From several patterns, sorted, each once."""
+    files = [str(table(tmp_path, PLAIN, name)) for name in ("a.csv", "b.csv", "c.csv")]
+    source = Source(path=files[2], more=(f"{tmp_path}/[ab].csv", files[0]), target="y", as_one="all")
+    assert files == expand_all(source)
+    assert ", ".join([files[2], f"{tmp_path}/[ab].csv", files[0]]) == source.shown
+
+
+def test_more_files_belong_to_one_data_set() -> None:
+    """Files that are listed together have a name together."""
+    with pytest.raises(ValidationError, match="more belongs to one data set: name it with as_one"):
+        Source(path="a.csv", more=("b.csv",), target="y")
 
 
 def test_source_is_checked() -> None:
