@@ -7,7 +7,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -243,10 +243,10 @@ class _Pass:
 
     def run(self) -> None:
         """Read it all."""
-        blocks = iter(self._feed)
-        first = self._begin(blocks)
-        with _blas_on_one_thread() if len(self.kinds) > _WIDE else nullcontext():
-            self._digest_all(first, blocks)
+        with closing(iter(self._feed)) as blocks:
+            first = self._begin(blocks)
+            with _blas_on_one_thread() if len(self.kinds) > _WIDE else nullcontext():
+                self._digest_all(first, blocks)
 
     def _digest_all(self, first: Text, blocks: Iterator[Block]) -> None:
         texts = chain([first], (Text(self._feed.name, block.data, block.line, self._header) for block in blocks))

@@ -11,7 +11,7 @@ import io
 import re
 import stat
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -84,7 +84,7 @@ class Feed:
         assert self._hashing is not None
         return self._hashing.count
 
-    def __iter__(self) -> Iterator[Block]:
+    def __iter__(self) -> Generator[Block]:
         with opened(self.address) as (raw, size), _Hashing(raw, size, self._progress) as hashing:
             self._hashing = hashing
             text = self._decompressed(io.BufferedReader(cast("io.RawIOBase", hashing), 1 << 20))
@@ -171,8 +171,12 @@ class _Hashing(io.RawIOBase):
         return self._hash.hexdigest()
 
     def close(self) -> None:
-        """End the thread; the hash stays."""
-        self._hasher.shutdown()
+        """End the thread; the hash stays.
+
+        It is not waited for: where an iteration was left in the middle this may be called by the garbage collector, in a
+        thread that holds what the other one needs to end.
+        """
+        self._hasher.shutdown(wait=False)
         super().close()
 
 

@@ -130,6 +130,24 @@ def test_blocks_of_a_bomb_stay_small(tmp_path: Path) -> None:
     assert max(sizes) <= 2 << 20
 
 
+def test_an_iteration_that_is_left_can_be_collected_by_any_thread(tmp_path: Path) -> None:
+    """Also by one that is just starting another: the hashing thread, which needs the same lock to end, is not waited for."""
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"x,y\n" + b"1,2\n" * 1000)
+    left = iter(Feed(str(path), block=100))
+    next(left)
+    lock = threading._active_limbo_lock  # type: ignore[attr-defined]  # what Thread.start holds while it may collect garbage
+    ended = threading.Event()
+
+    def collect() -> None:
+        with lock:
+            left.close()
+        ended.set()
+
+    threading.Thread(target=collect, daemon=True).start()
+    assert ended.wait(20)
+
+
 # Addresses
 
 
