@@ -86,7 +86,9 @@ class Runner(BaseModel):
     @property
     def size(self) -> int:
         """The number of workers that are started here."""
-        return self.workers or _cores()
+        from gd.reading import cores  # noqa: PLC0415  (NumPy comes with it, and a command starts its server first)
+
+        return self.workers or cores()
 
 
 def gather(task: Task[Any, Any], calls: Sequence[Mapping[str, Any]], runner: Runner, names: Sequence[str]) -> list[Any]:
@@ -165,11 +167,6 @@ def _is_within() -> bool:
     return True
 
 
-def _cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 @contextmanager
 def _set(variable: ContextVar[Any], value: Any) -> Iterator[None]:
     token = variable.set(value)
@@ -216,7 +213,9 @@ def _sharing_the_cores(workers: int) -> Iterator[None]:
 
 
 def _share(workers: int) -> int:
-    return max(1, _cores() // workers)
+    from gd.reading import cores  # noqa: PLC0415
+
+    return max(1, cores() // workers)
 
 
 def _processes(batch: _Batch, workers: int) -> list[Any]:

@@ -25,7 +25,7 @@ from gd.moments import Moments, merge_all
 from gd.stream import BLOCK, Block, Feed, Progress, check_path, redacted
 from gd.table import Array, Cells, DataError, LeftOut, Text, choose, shown
 
-__all__ = ["Kind", "Reading", "Scan", "join", "read", "read_csv", "scan", "unsettled"]
+__all__ = ["Kind", "Reading", "Scan", "cores", "join", "read", "read_csv", "scan", "unsettled"]
 
 _LINES_KEPT = 1000  # of the lines that were dropped; their count is always exact
 _DATE_OR_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{1,2}:[0-9]{2}"
@@ -195,7 +195,7 @@ def scan(
     given = dict(kinds or {})
     known = given
     while True:
-        one = _Pass(Feed(file, progress, block), source, known, keep_rows, threads or _cores())
+        one = _Pass(Feed(file, progress, block), source, known, keep_rows, threads or cores())
         one.run()
         found = one.judge() | given
         if all(_same_rows(found[column], kind) for column, kind in one.kinds.items()):
@@ -525,6 +525,6 @@ def _blas_on_one_thread() -> Iterator[None]:
                 _blas_limit.restore_original_limits()
 
 
-def _cores() -> int:
+def cores() -> int:
     """How many this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
