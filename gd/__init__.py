@@ -13,6 +13,7 @@ _HOMES = {
     "DataError": "data",
     "Dataset": "data",
     "Diagnosis": "diagnosis",
+    "Dialect": "dialect",
     "Moments": "moments",
     "Problem": "problems",
     "Reading": "reading",

@@ -6,13 +6,16 @@ import glob
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from gd.dialect import MISSING, Dialect, Format
+from gd.refusal import DataError
 from gd.stream import check_path, is_address, lasting, redacted, remote
-from gd.table import MISSING, Array, DataError, LeftOut
+from gd.table import Array, LeftOut
 
 __all__ = [
     "MISSING",
@@ -20,8 +23,11 @@ __all__ = [
     "DataError",
     "Dataset",
     "Dropped",
+    "Encoded",
+    "Encoding",
     "LeftOut",
     "Provenance",
+    "Remark",
     "Scaling",
     "Shard",
     "Source",
@@ -32,6 +38,7 @@ __all__ = [
     "standardize",
 ]
 
+Encoding = Literal["category", "dates"]
 _SUFFIXES = (".csv", ".csv.gz", ".csv.zst")
 
 
@@ -57,6 +64,13 @@ class Source(_Settings):
         min_length=1,
     )
     more: tuple[str, ...] = Field(default=(), description="More files, folders, globs or addresses of the same data set.")
+    leave_out: tuple[str, ...] = Field(default=(), description="Columns that are not used.")
+    encode: tuple[Encoding, ...] = Field(
+        default=(),
+        description="category: text columns of few distinct values become a column of 0 and 1 for each value but the first; "
+        "dates: dates become days since the first. Other text is left out, and said.",
+    )
+    dialect: Dialect = Field(default=Dialect(), description="How the files are written, as far as it is not to be found out.")
 
     @model_validator(mode="after")
     def _more_of_one(self) -> Source:
@@ -68,6 +82,28 @@ class Source(_Settings):
     def shown(self) -> str:
         """Where it comes from, without what may be secret."""
         return ", ".join(map(redacted, (self.path, *self.more)))
+
+
+class Remark(_Settings):
+    """What a careful reader should know of the data, though it was used."""
+
+    kind: Literal[
+        "rounded", "sentinel", "index", "same-as-target", "duplicate", "collinear", "few-rows", "constant-target", "narrow"
+    ]
+    column: str | None = None
+    text: str  # a sentence or two, with what to do
+    count: int | None = None  # of the cells concerned, where it is about cells
+    lines: tuple[int, ...] = ()  # of the first of them
+
+
+class Encoded(_Settings):
+    """A column of text that was made numbers."""
+
+    column: str
+    kind: Encoding
+    levels: tuple[str, ...] = ()  # of a category, sorted; the first has no column of its own
+    features: tuple[str, ...] = ()  # the columns that it became
+    first: str | None = None  # of dates: the day that is 0
 
 
 class Dropped(_Settings):
@@ -102,6 +138,9 @@ class Provenance(_Settings):
     target: str
     features: tuple[str, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
+    format: Format | None = None
+    encoded: tuple[Encoded, ...] = ()
+    remarks: tuple[Remark, ...] = ()
     shards: tuple[Shard, ...] = ()  # where the data set is several files
     unchanged_since: str | None = None  # the run that read the same bytes in the same way, where this one did not have to
 

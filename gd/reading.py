@@ -20,10 +20,12 @@ from typing import Literal
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from gd.data import Dataset, Dropped, Provenance, Shard, Source, dataset_name
+from gd.data import Dataset, Dropped, Encoding, Provenance, Shard, Source, dataset_name
+from gd.dialect import Dialect
 from gd.moments import Moments, merge_all
+from gd.refusal import DataError, shown
 from gd.stream import BLOCK, Block, Feed, Progress, check_path, redacted
-from gd.table import Array, Cells, DataError, LeftOut, Text, choose, shown
+from gd.table import Array, Cells, LeftOut, Text, choose
 
 __all__ = ["Kind", "Reading", "Scan", "cores", "join", "read", "read_csv", "scan", "unsettled"]
 
@@ -112,8 +114,17 @@ class Reading:
         return cls(Moments.load(folder / "moments.npz"), provenance, rows)
 
 
-def read_csv(path: Path | str, target: str, features: Sequence[str] | None = None, name: str | None = None) -> Dataset:
-    """Read a CSV file with a header, comma-separated, in UTF-8, plain or compressed by gzip or zstd.
+def read_csv(
+    path: Path | str,
+    target: str,
+    features: Sequence[str] | None = None,
+    name: str | None = None,
+    *,
+    leave_out: Sequence[str] = (),
+    encode: Sequence[Encoding] = (),
+    dialect: Dialect = Dialect(),  # noqa: B008  (frozen)
+) -> Dataset:
+    """Read a CSV file, plain or compressed by gzip or zstd.
 
     Rows with a missing cell (`gd.data.MISSING`) in a column that is used are dropped and counted. Text columns, columns without
     a value and columns that never change are left out and listed, unless they are named as features.
@@ -123,13 +134,23 @@ def read_csv(path: Path | str, target: str, features: Sequence[str] | None = Non
         target: name of the column to predict.
         features: names of the columns to predict from; all numeric columns but the target when None.
         name: what to call the data set; the file's name without its endings when None.
+        leave_out: names of columns that are not used.
+        encode: kinds of text columns that are made numbers: category, dates.
+        dialect: how the file is written, as far as it is not to be found out.
 
     Raises:
         DataError: if the file cannot be used, naming file, line, column and remedy.
         OSError: if reading breaks off for a reason that another try may mend.
     """
     check_path(str(path))
-    source = Source(path=str(path), target=target, features=tuple(features) if features is not None else None)
+    source = Source(
+        path=str(path),
+        target=target,
+        features=tuple(features) if features is not None else None,
+        leave_out=tuple(leave_out),
+        encode=tuple(encode),
+        dialect=dialect,
+    )
     rows = read([str(path)], source, name, keep_rows=lambda rows, columns: True).rows
     assert rows is not None
     return rows

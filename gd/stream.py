@@ -21,7 +21,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import numpy as np
 
-from gd.table import DataError, line_ends, well_quoted
+from gd.refusal import DataError
+from gd.table import line_ends, well_quoted
 
 __all__ = [
     "BLOCK",

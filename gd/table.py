@@ -14,32 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-__all__ = ["MISSING", "Array", "Cells", "DataError", "LeftOut", "Text", "choose", "line_ends", "shown", "well_quoted"]
+from gd.dialect import MISSING
+from gd.refusal import DataError, listed, shown
+
+__all__ = ["Array", "Cells", "LeftOut", "Text", "choose", "line_ends", "well_quoted"]
 
 Array = NDArray[Any]
 
-MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "#N/A")
-"""Cells that count as missing, exactly as written but for spaces around them; any other spelling of NaN does too."""
-
 _SAMPLE = 50  # rows that tell the columns worth reading as numbers from text; a wrong guess costs time and nothing else
 _NUMBER = r"^[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|(?i:nan|inf|infinity))$"
-
-
-class DataError(ValueError):
-    """A CSV that cannot be used, said in one or two lines: where, what, and what to do.
-
-    Args:
-        where: file, and line and column as far as they are known.
-        problem: what is wrong there, a sentence.
-        remedy: what to do about it, a sentence, or nothing.
-    """
-
-    def __init__(self, where: str, problem: str, remedy: str = "") -> None:
-        super().__init__(where, problem, remedy)
-        self.where, self.problem, self.remedy = where, problem, remedy
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.problem} {self.remedy}".rstrip()
 
 
 class Cells(NamedTuple):
@@ -279,9 +262,9 @@ def choose(file: str, names: list[str], target: str, features: Sequence[str] | N
             continue
         near = difflib.get_close_matches(wanted.casefold(), folded, n=3, cutoff=0.5)
         remedy = (
-            f"The nearest {'name is' if len(near) == 1 else 'names are'} {_listed([folded[name] for name in near])}."
+            f"The nearest {'name is' if len(near) == 1 else 'names are'} {listed([folded[name] for name in near])}."
             if near
-            else f"Its columns are {_listed(names)}."
+            else f"Its columns are {listed(names)}."
         )
         if len(names) == 1 and re.search(r"[;\t|]", names[0]):
             remedy = f"The header is one column, {shown(names[0])}: cells must be separated by commas."
@@ -304,13 +287,3 @@ def _repeated(names: Sequence[str]) -> tuple[int, int] | None:
         if first.setdefault(name, j) != j:
             return first[name], j
     return None
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(map(shown, names[:8])) + (f" and {len(names) - 8:,} more" if len(names) > 8 else "")
-
-
-def shown(text: str) -> str:
-    """A cell or a name on one line of an error."""
-    quoted = repr(text[:100])
-    return quoted if len(quoted) <= 60 else f"{quoted[:57]}…{quoted[0]}"

@@ -19,8 +19,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gd.refusal import DataError
 from gd.stream import Block, Feed, is_address, redacted, whole_rows
-from gd.table import DataError
 
 CELLS = st.text(st.sampled_from(["a", "7", ",", '"', "\n", "\r", "é"]), max_size=6)
 ROWS = st.lists(st.lists(CELLS, min_size=2, max_size=2), min_size=1, max_size=12)

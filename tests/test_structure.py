@@ -11,8 +11,9 @@ import gd
 
 ROOT = Path(gd.__file__).parent
 CHAIN = (
-    "table", "stream", "data", "moments", "reading", "notation", "problems", "backends", "optimizers", "training", "sweep",
-    "method", "comparison", "diagnosis", "record", "figures", "report", "archive", "smtp", "mail", "outbox", "cli",
+    "refusal", "dialect", "table", "stream", "data", "moments", "reading", "notation", "problems", "backends", "optimizers",
+    "training", "sweep", "method", "comparison", "diagnosis", "record", "figures", "report", "archive", "smtp", "mail", "outbox",
+    "cli",
 )  # fmt: skip
 
 
