@@ -132,7 +132,8 @@ def _holds(file: str, column: str, tally: Tally, source: Source, named: bool, st
     if named or mostly:
         line, cell = tally.first_wrong[0]
         where = f"{file}, line {line}, column {shown(column)}"
-        hint = structure(column, line, cell) if tally.numbers else None
+        odd = tally.numbers and not (found and found.share)
+        hint = structure(column, line, cell) if odd else None
         hint = hint or (found.text if found else None) or structure(column, line, "")
         raise DataError(
             where, f"{_not('a number', tally.first_wrong, tally.wrong)}", hint or _mend(column, tally, source, named)
@@ -158,10 +159,11 @@ def _not(what: str, first: Sequence[tuple[int, str]], count: int) -> str:
     """Which cells are not that: the first of them with their lines, and how many there are."""
     (_, cell), *others = first
     text = f"{shown(cell)} is not {what}"
-    if others:
-        text += f", nor {'is' if count == 2 else 'are'} " + ", ".join(f"{shown(cell)} in line {line}" for line, cell in others)
+    more = [f"{shown(cell)} in line {line}" for line, cell in others]
     if count > len(first):
-        text += f"{' and' if others else ', nor are'} {count - len(first):,} more"
+        more.append(f"{count - len(first):,} more")
+    if more:
+        text += f", nor {'is' if count == 2 else 'are'} {', '.join(more[:-1])}{' and ' if more[1:] else ''}{more[-1]}"
     return f"{text}."
 
 

@@ -380,8 +380,8 @@ MEND = "Mend it, or write NA for a missing value"
          "--delimiter."),
         (
             b"x,y\n1,2\nten,3\n4,5\nsix,7\n8,9\n",
-            f"t.csv, line 3, column 'x': 'ten' is not a number, nor is 'six' in line 5. {MEND}; --leave-out x leaves the column "
-            "out.",
+            f"t.csv, line 3, column 'x': 'ten' is not a number, nor is 'six' in line 5. {MEND}; --leave-out x leaves the "
+            "column out.",
         ),
         (b"x,y\n1,2\n3,four\n", f"t.csv, line 3, column 'y': 'four' is not a number. {MEND}."),
         (
@@ -690,8 +690,8 @@ def test_a_column_that_is_empty_in_one_part(tmp_path: Path) -> None:
         ("x,w,y\n1,2,3\n", "part-2.csv: other columns than part-1.csv: no column 'z' and a column 'w' more. Files of one data "
          "set have the same columns, in any order."),
         ("x,y\n1,2\n", "part-2.csv: other columns than part-1.csv: no column 'z'. Files of one data set"),
-        ("x,z,y\n1,low,3\n", f"part-2.csv, column 'z': 'low' is not a number, and part-1.csv has numbers there. {MEND}; a feature can be "
-         "left out with --leave-out."),
+        ("x,z,y\n1,low,3\n", f"part-2.csv, column 'z': 'low' is not a number, and part-1.csv has numbers there. {MEND}; a "
+         "feature can be left out with --leave-out."),
         ("x,z,y\n1,2\n", "part-2.csv, line 2: 2 cells where the header has 3."),
     ],
 )  # fmt: skip
