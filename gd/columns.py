@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from gd.data import Source
 from gd.refusal import DataError, shown
-from gd.remedies import leave_out, remedy
+from gd.remedies import Remedy, leave_out, remedy
 from gd.table import As, Cells
 
 __all__ = ["MOST_LEVELS", "Holds", "Kind", "Tally", "judge"]
@@ -110,10 +110,21 @@ def judge(file: str, tallies: Mapping[str, Tally], source: Source, structure: St
             option, and some are not, since leaving the column out would hide a mistake.
     """
     named = {source.target, *(source.features or ())}
-    return {column: _holds(file, column, tally, source, column in named, structure) for column, tally in tallies.items()}
+    found = {column: _holds(file, column, tally, source, column in named, structure) for column, tally in tallies.items()}
+    refused = {column: holds for column, holds in found.items() if isinstance(holds, _Refused)}
+    if refused:
+        raise _no_numbers(file, refused, source, structure)
+    return {column: holds for column, holds in found.items() if isinstance(holds, Holds)}
 
 
-def _holds(file: str, column: str, tally: Tally, source: Source, named: bool, structure: Structure) -> Holds:
+class _Refused(NamedTuple):
+    """A column that ought to hold numbers and does not."""
+
+    remedy: Remedy | None
+    tally: Tally
+
+
+def _holds(file: str, column: str, tally: Tally, source: Source, named: bool, structure: Structure) -> Holds | _Refused:
     if not tally.wrong:
         return Holds(Kind.NUMBERS if tally.numbers or named else Kind.NOTHING)
     if "dates" in source.encode and 2 * tally.days > tally.numbers + tally.wrong:
@@ -129,16 +140,23 @@ def _holds(file: str, column: str, tally: Tally, source: Source, named: bool, st
         if named:
             where, problem = f"{file}, column {shown(column)}", f"more than {MOST_LEVELS} distinct texts."
             raise DataError(where, problem, f"Group them, or leave the column out with {leave_out(column)}.")
-    if named or mostly:
-        line, cell = tally.first_wrong[0]
-        where = f"{file}, line {line}, column {shown(column)}"
-        odd = tally.numbers and not (found and found.share)
-        hint = structure(column, line, cell) if odd else None
-        hint = hint or (found.text if found else None) or structure(column, line, "")
-        raise DataError(
-            where, f"{_not('a number', tally.first_wrong, tally.wrong)}", hint or _mend(column, tally, source, named)
+    return _Refused(found, tally) if named or mostly else Holds(Kind.TEXT)
+
+
+def _no_numbers(file: str, refused: Mapping[str, _Refused], source: Source, structure: Structure) -> DataError:
+    """The refusal of the first column that ought to hold numbers; its remedy is one for all of them, where there is one."""
+    column, (found, tally) = next(iter(refused.items()))
+    line, cell = tally.first_wrong[0]
+    hint = structure(column, line, cell) if tally.numbers and not (found and found.share) else None
+    if hint is None and found is not None:
+        samples, beside = (
+            [cell for one in refused.values() for cell in getattr(one.tally, name)] for name in ("samples", "beside")
         )
-    return Holds(Kind.TEXT)
+        whole = remedy(samples, source.dialect, beside) or found
+        hint = found.text if whole.text == found.text else f"{whole.text.removesuffix('.')}, and those of other columns."
+    hint = hint or structure(column, line, "") or _mend(column, tally, source)
+    where = f"{file}, line {line}, column {shown(column)}"
+    return DataError(where, _not("a number", tally.first_wrong, tally.wrong), hint)
 
 
 def _dates(file: str, column: str, tally: Tally, structure: Structure) -> Holds:
@@ -167,8 +185,8 @@ def _not(what: str, first: Sequence[tuple[int, str]], count: int) -> str:
     return f"{text}."
 
 
-def _mend(column: str, tally: Tally, source: Source, named: bool) -> str:
-    if named and column != source.target and not tally.numbers:
+def _mend(column: str, tally: Tally, source: Source) -> str:
+    if column in (source.features or ()) and not tally.numbers:
         if all(re.match(_DATE_OR_TIME, cell.strip()) for cell in tally.samples) and "dates" not in source.encode:
             return "--encode dates would use dates."
         if "category" not in source.encode:

@@ -600,7 +600,7 @@ def join(scans: Sequence[Scan], source: Source, name: str) -> Reading:
         left_out=tuple(left_out),
         format=first.format,
         encoded=_encoded(first.kinds, columns, features, origin),
-        remarks=_remarks(scans, features, target),
+        remarks=_remarks(scans, features, target, source.dialect),
         shards=tuple(
             Shard(path=one.path, sha256=one.sha256, bytes=one.bytes, rows=one.rows, rows_used=one.moments.n) for one in scans
         )
@@ -624,13 +624,13 @@ def _encoded(kinds: dict[str, Holds], columns: Sequence[str], features: Sequence
     return tuple(found)
 
 
-def _remarks(scans: Sequence[Scan], features: Sequence[str], target: str) -> tuple[Remark, ...]:
+def _remarks(scans: Sequence[Scan], features: Sequence[str], target: str, dialect: Dialect) -> tuple[Remark, ...]:
     """What a careful reader should know of the columns that are used."""
     found: list[Remark] = []
     for column in (*features, target):
         signs = [one.signs[column] for one in scans if column in one.signs]
         if signs:
-            found += remarks(column, reduce(merge, signs), feature=column != target)
+            found += remarks(column, reduce(merge, signs), dialect, feature=column != target)
     return tuple(found)
 
 

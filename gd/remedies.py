@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from gd.cells import BLANKS, SPACES, Numbers
 from gd.dialect import Dialect
 
-__all__ = ["Remedy", "leave_out", "remedy"]
+__all__ = ["Remedy", "leave_out", "missing_too", "remedy"]
 
 _BODY = rf"[0-9](?:[0-9.,'_{SPACES}]*[0-9.,])?(?:[eE][+-]?[0-9]+)?|[.,][0-9]+(?:[eE][+-]?[0-9]+)?"
 _UNIT = r"[^\s0-9.,+\-()'\"_\u2212]{1,12}"
@@ -69,7 +69,7 @@ def remedy(cells: Sequence[str], dialect: Dialect, beside: Sequence[str] = ()) -
         and all(_same(dialect, marks, number) for number in beside)
     ]
     units = sorted({unit for number in numbers for unit in number.units}.difference(dialect.units))
-    missing = _missing(others)
+    missing = _missing(others, dialect)
     if (numbers and not ways) or len(units) > _MOST or (others and missing is None):
         return None
     words = _words(ways[0]) if numbers else []
@@ -79,7 +79,7 @@ def remedy(cells: Sequence[str], dialect: Dialect, beside: Sequence[str] = ()) -
         words += ["--parentheses"]
     text = _ambiguity(numbers, ways, dialect) if numbers and ways[0] and not others else None
     if missing is not None:
-        words += ["--missing", shlex.quote(missing)]
+        words.append(missing)
     if not words:
         return None
     share, sure = len(numbers) / len(cells), all(map(_is_sign, units))
@@ -142,15 +142,20 @@ def _ambiguity(numbers: Sequence[_Number], ways: Sequence[dict[str, Any]], diale
     return f"Say which it is: {' and '.join(reads)}."
 
 
-def _missing(others: Sequence[str]) -> str | None:
-    """The list of marks of a missing value that has these in it, where they look like such."""
+def missing_too(dialect: Dialect, *marks: str) -> str:
+    """The option under which these cells count as missing beside those that do."""
+    return f"--missing {shlex.quote(','.join([*(('default',) if dialect.missing is None else dialect.missing), *marks]))}"
+
+
+def _missing(others: Sequence[str], dialect: Dialect) -> str | None:
+    """The option that takes these as missing, where they look like it."""
     distinct = sorted(set(others))
     if not 0 < len(distinct) <= _MOST or any(len(mark) > 16 or not mark.isprintable() or "," in mark for mark in distinct):
         return None
     known = all(mark.casefold() in _MISSING or not any(map(str.isalnum, mark)) for mark in distinct)
     if not known and not (len(distinct) == 1 and len(others) >= _OFTEN):
         return None
-    return ",".join(["default", *distinct])
+    return missing_too(dialect, *distinct)
 
 
 def _is_sign(unit: str) -> bool:

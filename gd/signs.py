@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from gd.data import Remark
+from gd.dialect import Dialect
 from gd.notation import number
-from gd.remedies import leave_out
+from gd.remedies import leave_out, missing_too
 from gd.table import Array
 
 __all__ = ["EXACT", "Extreme", "Sign", "merge", "remarks"]
@@ -93,8 +94,15 @@ def _further(one: Extreme, other: Extreme, sign: int) -> Extreme:
     return one._replace(next=other.value if one.next is None else sign * min(sign * one.next, sign * other.value))
 
 
-def remarks(column: str, sign: Sign, *, feature: bool) -> Sequence[Remark]:
-    """What a careful reader should know of a column."""
+def remarks(column: str, sign: Sign, dialect: Dialect, *, feature: bool) -> Sequence[Remark]:
+    """What a careful reader should know of a column.
+
+    Args:
+        column: its name.
+        sign: of all rows.
+        dialect: what was said of the file.
+        feature: whether the target is predicted from it.
+    """
     found = []
     if feature and sign.same:
         text = f"It equals the target in every row. {leave_out(column)} leaves it out."
@@ -111,7 +119,7 @@ def remarks(column: str, sign: Sign, *, feature: bool) -> Sequence[Remark]:
         if gap > spread or (extreme is low and extreme.value < 0 <= extreme.next):
             value = f"{extreme.value:.0f}"
             text = f"{extreme.times:,} cells hold {value}, and no other is beyond {number(extreme.next)}. "
-            text += f"If it stands for a missing value: --missing default,{value}."
+            text += f"If it stands for a missing value: {missing_too(dialect, value)}."
             found.append(Remark(kind="sentinel", column=column, text=text, count=extreme.times))
     if sign.rounded:
         cells = "1 integer beyond 2⁵³ is" if sign.rounded == 1 else f"{sign.rounded:,} integers beyond 2⁵³ are"
