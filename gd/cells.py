@@ -8,20 +8,18 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from gd.arrays import Array, flags, floats, mask, places, texts
 from gd.dialect import Dialect
 
-__all__ = ["BLANKS", "SPACES", "Array", "Days", "Numbers", "days", "floats"]
-
-Array = NDArray[Any]
+__all__ = ["BLANKS", "DAY", "SPACES", "Days", "Numbers", "days"]
 
 BLANKS = " \t\r\n"  # around a cell
 SPACES = " \u00a0\u202f"  # what stands between groups of digits, and between a number and its unit
 _NAN = r"[+-]?(?i:nan)(?:\([A-Za-z0-9_]*\))?"  # C writes nan(ind), and pyarrow reads it
 _INFINITE = "[+-]?(?i:inf|infinity)"
 _DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.,][0-9]{1,6})?)?(Z|[+-][0-9]{2}:?[0-9]{2})?)?"
-_DAY = 86_400_000_000  # microseconds
+DAY = 86_400_000_000  # microseconds
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -110,12 +108,11 @@ class Numbers:
 
     def missing(self, trimmed: Any) -> Array:
         """Which cells of an Arrow column of text, without blanks around them, are missing by how they are written, (n,)."""
-        import pyarrow as pa  # noqa: PLC0415
         from pyarrow import compute  # noqa: PLC0415
 
-        by_mark = compute.is_in(trimmed, pa.array(self.marks))
+        by_mark = compute.is_in(trimmed, texts(self.marks))
         by_name = compute.match_substring_regex(trimmed, rf"\A{_NAN}\z")
-        return np.asarray(compute.or_(by_mark, by_name).to_numpy())
+        return flags(compute.or_(by_mark, by_name))
 
     def convert(self, cells: Any) -> tuple[Array | None, Array, Array]:
         """An Arrow column of text as numbers.
@@ -132,36 +129,29 @@ class Numbers:
 
         trimmed = compute.utf8_trim(cells, BLANKS)
         missing = self.missing(trimmed)
-        right = compute.match_substring_regex(trimmed, rf"\A{self._pattern}\z").to_numpy() | missing
+        right = flags(compute.match_substring_regex(trimmed, rf"\A{self._pattern}\z")) | missing
         wrong = np.flatnonzero(~right)
         if len(wrong):
             return None, wrong, missing
+        held = trimmed.filter(mask(~missing)) if missing.any() else trimmed
         if not self.plain:
             for form, becomes in self._forms:
-                trimmed = compute.replace_substring_regex(trimmed, rf"\A{form}\z", becomes)
+                held = compute.replace_substring_regex(held, rf"\A{form}\z", becomes)
             if (groups := self.dialect.thousands) is not None:
                 between = f"[{SPACES}]" if groups == " " else re.escape(groups)
-                trimmed = compute.replace_substring_regex(trimmed, between, "")
+                held = compute.replace_substring_regex(held, between, "")
         if self.dialect.decimal != ".":
-            trimmed = compute.replace_substring(trimmed, self.dialect.decimal, ".")
-        values = floats(compute.cast(compute.if_else(pa.array(missing), None, trimmed), pa.float64()))
+            held = compute.replace_substring(held, self.dialect.decimal, ".")
+        values = np.full(len(missing), np.nan)
+        values[~missing] = floats(compute.cast(held, pa.float64()))
         values = self.without_marks(values)
         return values, wrong, np.isnan(values)
-
-
-def floats(cells: Any) -> Array:
-    """A float64 column of Arrow without a copy, (n,), NaN where it is null."""
-    column = cells.combine_chunks() if cells.num_chunks != 1 else cells.chunk(0)
-    if column.null_count:
-        column = column.fill_null(float("nan"))
-    values = np.frombuffer(column.buffers()[1], np.float64)  # to_numpy() would import pandas where it is installed
-    return values[column.offset : column.offset + len(column)]
 
 
 class Days(NamedTuple):
     """A column of dates."""
 
-    values: Array  # days since 1970, (n,), NaN where a cell is missing or no date
+    values: Array  # microseconds since 1970, (n,), NaN where a cell is missing or no date
     wrong: Array  # which are neither, (wrong,)
     missing: Array  # which are missing, (n,)
     zoned: int  # how many tell their time zone
@@ -174,7 +164,7 @@ def days(cells: Any, numbers: Numbers) -> Days:
         cells: text, (n,), never null.
         numbers: of the same dialect, which knows what is missing.
     """
-    distinct = cells.combine_chunks().dictionary_encode()
+    distinct = (cells.combine_chunks() if hasattr(cells, "num_chunks") else cells).dictionary_encode()
     values, kinds = [], []
     for cell in distinct.dictionary.to_pylist():
         moment = None if numbers.is_missing(cell) else _moment(cell.strip(BLANKS))
@@ -182,13 +172,13 @@ def days(cells: Any, numbers: Numbers) -> Days:
         values.append(np.nan if moment is None else moment[0])
         if moment is not None and moment[1]:
             kinds[-1] = 3
-    at = distinct.indices.to_numpy()
+    at = places(distinct.indices)
     kind = np.array(kinds, np.int8)[at]
-    return Days(np.array(values)[at], np.flatnonzero(kind == 2), kind == 1, int(np.count_nonzero(kind == 3)))
+    return Days(np.array(values, np.float64)[at], np.flatnonzero(kind == 2), kind == 1, int(np.count_nonzero(kind == 3)))
 
 
 def _moment(cell: str) -> tuple[float, bool] | None:
-    """Days since 1970 and whether the time zone is told."""
+    """Microseconds since 1970 and whether the time zone is told."""
     if not re.fullmatch(_DATE, cell):
         return None
     try:
@@ -197,5 +187,4 @@ def _moment(cell: str) -> tuple[float, bool] | None:
         return None
     zoned = moment.tzinfo is not None
     since = (moment if zoned else moment.replace(tzinfo=UTC)) - _EPOCH
-    whole = since.days * _DAY + since.seconds * 1_000_000 + since.microseconds
-    return whole / _DAY, zoned
+    return float(since.days * DAY + since.seconds * 1_000_000 + since.microseconds), zoned

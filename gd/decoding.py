@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
-from gd.dialect import Dialect
+from gd.dialect import BLANKS, Dialect
 from gd.refusal import DataError
 
 __all__ = ["Decoding", "Lines"]
@@ -20,6 +20,8 @@ _MARKS = (  # the longer first: UTF-32 begins as UTF-16 does
     (codecs.BOM_UTF16_BE, "UTF-16-BE"),
 )
 _LONGEST_LINE = 256 << 20  # bytes
+_RUNS = re.compile(rb"\"[^\"]*\"|[ \t]+")
+_ENDS = re.compile(rb"(?:\A|(?<=[\r\n])) | (?=[\r\n]|\Z)")
 _LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
 
 
@@ -80,6 +82,7 @@ class Lines:
     def __init__(self, dialect: Dialect) -> None:
         self.skipped = 0
         self._ranges = [(first, last or float("inf")) for first, last in dialect.skipped]
+        self._blanks = dialect.delimiter == BLANKS
         self._comment = (dialect.comment or "").encode()
         self._quote = ('"' if dialect.quote is None else dialect.quote).encode()
         self._line = 1  # that comes next
@@ -87,7 +90,7 @@ class Lines:
 
     def edit(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         """The same text, cut at other places."""
-        if not self._ranges and not self._comment:
+        if not self._ranges and not self._comment and not self._blanks:
             yield from chunks
             return
         rest = b""
@@ -95,13 +98,20 @@ class Lines:
             rest += chunk
             cut = max(rest.rfind(b"\n"), rest.rfind(b"\r", 0, -1)) + 1  # a last "\r" may be the half of a line end
             if cut:
-                yield self._edited(rest[:cut])
+                yield self._spaced(self._edited(rest[:cut]))
                 rest = rest[cut:]
             elif len(rest) > _LONGEST_LINE:  # which whoever reads rows will refuse
                 yield rest
                 rest = b""
         if rest:
-            yield self._edited(rest)
+            yield self._spaced(self._edited(rest))
+
+    def _spaced(self, text: bytes) -> bytes:
+        """With one space where several blanks separate cells, and none at the ends of a line."""
+        if not self._blanks:
+            return text
+        text = _RUNS.sub(lambda match: match[0] if match[0].startswith(b'"') else b" ", text)
+        return _ENDS.sub(b"", text)
 
     def _edited(self, text: bytes) -> bytes:
         if self._ranges and self._line > max(last for _, last in self._ranges):

@@ -20,12 +20,12 @@ from typing import Literal
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from gd.cells import Numbers
+from gd.cells import DAY, Numbers
 from gd.columns import MOST_LEVELS, Holds, Kind, Tally, judge
 from gd.data import Dataset, Dropped, Encoded, Encoding, Provenance, Remark, Shard, Source, dataset_name
 from gd.dialect import Dialect, Format, same_name
 from gd.moments import Moments, merge_all
-from gd.refusal import DataError, shown
+from gd.refusal import DataError, listed, shown
 from gd.remedies import leave_out, remedy
 from gd.signs import EXACT, Sign, merge, remarks
 from gd.sniffer import sniff
@@ -36,6 +36,7 @@ __all__ = ["Reading", "Scan", "cores", "join", "read", "read_csv", "scan", "unse
 
 _LINES_KEPT = 1000  # of the lines that were dropped; their count is always exact
 _DATE_OR_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{1,2}:[0-9]{2}"
+_WITH_UNIT = r"[-+]?[0-9.]+ ?[^\W\d]{1,4}"  # 5 kg, and no name of an article
 _MEND = "Mend it, or write NA for a missing value; a feature can be left out with --leave-out."
 _TOTALS = {"total", "totals", "sum", "subtotal", "grand total", "average", "mean", "summe", "gesamt"}
 
@@ -430,6 +431,8 @@ class _Pass:
         """What is wrong with a row in which a cell is no number: a second header, the header again, or what follows a table."""
         if cell and same_name(cell) == column:
             return f"The header stands there again; --skip-lines {line}-{line} skips it."
+        if cell and self._begins_with(line, "#"):
+            return "Lines that begin with # are skipped by --comment '#'."
         if line == self._first_line and cell:
             held = [tally for tally in self._tallies.values() if tally.numbers]
             if all(tally.first_wrong and tally.first_wrong[0][0] == line for tally in held):
@@ -442,6 +445,11 @@ class _Pass:
         if rest and without and len(rest) == self._tallies[column].wrong:
             return f"If the table ends before that line: --skip-lines {line}-."
         return None
+
+    def _begins_with(self, line: int, sign: str) -> bool:
+        """Whether a row of the last block, on that line, begins with a sign."""
+        rows = self._last.rows() if self._last is not None else iter(())
+        return any(at == line and row[0].lstrip().startswith(sign) for at, row in rows)
 
     def _refuse_a_total(self, found: dict[str, Holds]) -> None:
         """A last row that says in a column of text that it is a total of the others would be one more row of data."""
@@ -557,8 +565,9 @@ def join(scans: Sequence[Scan], source: Source, name: str) -> Reading:
     moments = merge_all(one.moments if one.columns == columns else one.moments.select(at) for one, at in pairs)
     if moments.n < 2:
         raise _too_few(where, moments.n, rows, gaps, target)
-    origin = np.where([first.kinds.get(column, _TEXT).kind == Kind.DATES for column in columns], moments.low, 0.0)
-    moments = moments.moved(origin)
+    dates = np.array([first.kinds.get(column, _TEXT).kind == Kind.DATES for column in columns])
+    origin, size = np.where(dates, moments.low, 0.0), np.where(dates, float(DAY), 1.0)
+    moments = moments.moved(origin, size)
     left_out = [
         LeftOut(column=column, reason=_why(holds, [one.texts[column] for one in scans if column in one.texts], source))
         for column, holds in first.kinds.items()
@@ -570,7 +579,7 @@ def join(scans: Sequence[Scan], source: Source, name: str) -> Reading:
     kept = []
     for j, column in enumerate(columns[:-1]):
         if source.features is None and moments.low[j] == moments.high[j]:
-            left_out.append(LeftOut(column=column, reason=f"constant: every row used holds {moments.low[j] + origin[j]:g}"))
+            left_out.append(LeftOut(column=column, reason=_constant(moments.low[j], dates[j])))
         else:
             kept.append(j)
     if not kept:
@@ -607,7 +616,11 @@ def join(scans: Sequence[Scan], source: Source, name: str) -> Reading:
         if len(scans) > 1
         else (),
     )
-    return Reading(moments, provenance, _dataset(scans, order, kept, origin, provenance))
+    return Reading(moments, provenance, _dataset(scans, order, kept, (origin, size), provenance))
+
+
+def _constant(value: float, date: bool) -> str:
+    return f"constant: every row used holds {'one date' if date else f'{value:g}'}"
 
 
 def _encoded(kinds: dict[str, Holds], columns: Sequence[str], features: Sequence[str], origin: Array) -> tuple[Encoded, ...]:
@@ -618,7 +631,8 @@ def _encoded(kinds: dict[str, Holds], columns: Sequence[str], features: Sequence
             made = tuple(name for name in holds.columns(column) if name in features)
             found.append(Encoded(column=column, kind="category", levels=holds.levels, features=made))
         elif holds.kind == Kind.DATES:
-            first = datetime(1970, 1, 1) + timedelta(days=float(origin[columns.index(column)]))
+            since = timedelta(microseconds=int(origin[columns.index(column)]))
+            first = datetime(1970, 1, 1) + since
             day = first.date().isoformat() if first == datetime(first.year, first.month, first.day) else first.isoformat()
             found.append(Encoded(column=column, kind="dates", features=(column,), first=day))
     return tuple(found)
@@ -635,23 +649,31 @@ def _remarks(scans: Sequence[Scan], features: Sequence[str], target: str, dialec
 
 
 def _dataset(
-    scans: Sequence[Scan], order: Sequence[Sequence[int]], kept: Sequence[int], origin: Array, provenance: Provenance
+    scans: Sequence[Scan],
+    order: Sequence[Sequence[int]],
+    kept: Sequence[int],
+    counted: tuple[Array, Array],
+    provenance: Provenance,
 ) -> Dataset | None:
-    """The rows themselves, where every pass kept them."""
+    """The rows themselves, where every pass kept them; each column is counted from an origin in units of a size."""
+    origin, size = counted
     values = [one.values for one in scans if one.values is not None]
     if len(values) < len(scans):
         return None
     X = np.empty((sum(len(one[0]) for one in values), len(kept)), order="F")
     for j, column in enumerate(kept):
         X[:, j] = np.concatenate([one[at[column]] for one, at in zip(values, order, strict=True)])
-        X[:, j] -= origin[column]
+        X[:, j] = (X[:, j] - origin[column]) / size[column]
     y = np.concatenate([one[at[-1]] for one, at in zip(values, order, strict=True)])
-    return Dataset(X, y - origin[-1], provenance)
+    return Dataset(X, (y - origin[-1]) / size[-1], provenance)
 
 
 def _too_few(where: str, complete: int, rows: int, gaps: dict[str, int], target: str) -> DataError:
     remedy = "Export the table again with more rows."
-    if gaps:
+    hollow = [column for column, cells in gaps.items() if column != target and 2 * cells > rows]
+    if len(hollow) > 1 and 2 * gaps.get(target, 0) < rows:
+        remedy = f"Most cells of {listed(hollow)} are missing: leave them out with {leave_out(*hollow)}, or fill them."
+    elif gaps:
         worst = max(gaps, key=lambda column: gaps[column])
         cells = f"{gaps[worst]:,} missing cell{'' if gaps[worst] == 1 else 's'}"
         way_out = "fill it" if worst == target else f"leave it out with {leave_out(worst)}, or fill it"
@@ -667,7 +689,7 @@ def _why(holds: Holds, cells: Sequence[str], source: Source) -> str:
     cell = cells[0] if cells else ""
     if re.match(_DATE_OR_TIME, cell.strip()):
         return "dates or times"
-    found = remedy([cell], source.dialect) if cell else None
+    found = remedy([cell], source.dialect) if cell and re.fullmatch(_WITH_UNIT, cell.strip()) else None
     if found is not None and found.share and not found.sure:
         return f"text, such as {shown(cell)}; {found.text.removesuffix('.')}"
     return "text"

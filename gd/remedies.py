@@ -88,12 +88,12 @@ def remedy(cells: Sequence[str], dialect: Dialect, beside: Sequence[str] = ()) -
     return Remedy(text, share, sure and share > 0)
 
 
-def leave_out(column: str) -> str:
-    """The option that leaves a column out, its name quoted for a shell where it can be typed."""
-    if not column.isprintable() or len(column) > 40:
+def leave_out(*columns: str) -> str:
+    """The option that leaves columns out, their names quoted for a shell where they can be typed."""
+    if any(not column.isprintable() or len(column) > 40 for column in columns) or len(columns) > 8:
         return "--leave-out"
-    name = '"' + column.replace('"', '""') + '"' if re.search('[",]', column) else column
-    return f"--leave-out {shlex.quote(name)}"
+    names = ('"' + name.replace('"', '""') + '"' if re.search('[",]', name) else name for name in columns)
+    return f"--leave-out {shlex.quote(','.join(names))}"
 
 
 def _taken_apart(cell: str) -> _Number | None:

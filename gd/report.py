@@ -48,8 +48,8 @@ WORDS = {
     "failed": "Failed",
 }
 _MARKS = {
-    ",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", " ": "space", ":": "colon", ".": "dot", "'": "apostrophe",
-    "_": "underscore",
+    ",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", " ": "space", "blanks": "blanks", ":": "colon", ".": "dot",
+    "'": "apostrophe", "_": "underscore",
 }  # fmt: skip
 _UNREADABLE = "Could not be read"
 _ALL_ROWS = 100  # up to so many epochs the table holds each

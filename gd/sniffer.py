@@ -9,6 +9,7 @@ from itertools import product
 from typing import Any
 
 from gd.cells import BLANKS, Numbers
+from gd.dialect import BLANKS as ANY_BLANKS
 from gd.dialect import Dialect, same_name
 from gd.refusal import DataError, listed, shown
 
@@ -48,6 +49,8 @@ def sniff(file: str, head: bytes, dialect: Dialect, wanted: Sequence[str], *, wh
         DataError: if several would do, or if the wanted names stand on a later line.
     """
     text = head.decode(errors="replace")
+    if dialect.delimiter == ANY_BLANKS:  # which reading has made single spaces
+        dialect = dialect.model_copy(update={"delimiter": " "})
     delimiters = _DELIMITERS if dialect.delimiter is None else (dialect.delimiter,)
     quotes = (dialect.quote,) if dialect.quote is not None else _QUOTES if "'" in text and '"' not in text else ('"',)
     tried = [

@@ -120,7 +120,7 @@ class Feed:
         assert self._lines is not None
         kinds: list[Literal["LF", "CRLF", "CR"]] = [kind for kind, ends in zip(_ENDS, self._ends, strict=True) if ends]
         return Format(
-            delimiter=self.dialect.delimiter or ",",
+            delimiter=said.delimiter or self.dialect.delimiter or ",",
             quote=self.dialect.quote if self.dialect.quote is not None else '"',
             encoding=self._text.encoding,
             byte_order_mark=self._text.marked,

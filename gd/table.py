@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import BaseModel
 
-from gd.cells import BLANKS, Array, Numbers, days, floats
+from gd.arrays import Array, at, flags, floats, mask, places, texts
+from gd.cells import BLANKS, Numbers, days
 from gd.dialect import Dialect, same_name
 from gd.refusal import DataError, listed, shown
 from gd.sniffer import reader
@@ -115,6 +116,7 @@ class Text:
 
     def __init__(self, file: str, data: bytes, line: int = 1, names: Sequence[str] = (), dialect: Dialect = _PLAIN) -> None:
         self.file, self.data, self.line, self.names, self.dialect = file, data, line, list(names), dialect
+        self.after: int | None = None  # the line of the header, where the text follows on it
         self._numbers = Numbers(dialect)
         self._delimiter, self._quote = (dialect.delimiter or ",").encode(), (dialect.quote or "").encode()
         if (nul := data.find(b"\0")) >= 0:
@@ -145,13 +147,20 @@ class Text:
             header = Header.of([""] * len(cells), None)
             return header, Text(self.file, self.data, self.line, header.names, self.dialect)
         named = [cell for cell in cells if cell.strip(BLANKS)]
-        if self.dialect.header is None and all(map(self._numbers.is_number, named)):
-            problem = f"numbers such as {shown(named[0])} where the names of the columns should be."
+        numbers = [cell for cell in named if self._numbers.is_number(cell)]
+        if (
+            self.dialect.header is None
+            and numbers
+            and len(numbers) == sum(not self._numbers.is_missing(cell) for cell in named)
+        ):
+            problem = f"numbers such as {shown(numbers[0])} where the names of the columns should be."
             remedy = f"--header none names them column 1, column 2 …, --header {first} takes the numbers as names."
             raise DataError(f"{self.file}, line {first}", problem, remedy)
         header = Header.of(cells, first)
         end = next(islice(re.finditer(rb"\r\n|\r|\n", self.data), last - self.line, None), None)
-        return header, Text(self.file, self.data[end.end() :] if end else b"", last + 1, header.names, self.dialect)
+        rows = Text(self.file, self.data[end.end() :] if end else b"", last + 1, header.names, self.dialect)
+        rows.after = last
+        return header, rows
 
     def _records(self) -> Iterator[tuple[int, int, list[str]]]:
         """First line, last line and cells of everything but blank lines, by Python's own reader: slow, and strict.
@@ -187,18 +196,16 @@ class Text:
     def guess(self, wanted: Sequence[str], *, dates: bool = False) -> dict[str, As]:
         """For each wanted column what it looks like in the first rows; a wrong guess costs time and nothing else."""
         sample = [cells for _, cells in islice(self.rows(), _SAMPLE) if len(cells) == len(self.names)]
-        at, guessed = {name: j for j, name in enumerate(self.names)}, {}
+        order, guessed = {name: j for j, name in enumerate(self.names)}, {}
         for column in wanted:
-            cells = [row[at[column]] for row in sample]
+            cells = [row[order[column]] for row in sample]
             held = [cell for cell in cells if not self._numbers.is_missing(cell)]
             numbers = all(map(self._numbers.is_number, held))
             guessed[column] = As(numbers=numbers, days=dates and not numbers and self._are_days(held))
         return guessed
 
     def _are_days(self, cells: Sequence[str]) -> bool:
-        import pyarrow as pa  # noqa: PLC0415
-
-        return len(days(pa.chunked_array([pa.array(cells, pa.string())]), self._numbers).wrong) == 0
+        return len(days(texts(cells), self._numbers).wrong) == 0
 
     def parse(self, wanted: Mapping[str, As]) -> dict[str, Cells]:
         """The wanted columns.
@@ -264,17 +271,25 @@ class Text:
     def _ragged(self, reason: str) -> DataError:
         width, rows = len(self.names), self.rows()
         for line, cells in rows:
-            if len(cells) == width:
-                continue
-            found = f"{len(cells)} cell{'' if len(cells) == 1 else 's'} where the header has {width}."
-            remedy = f"Quote cells that hold a {_named(self.dialect.delimiter or ',')}, or mend the row."
-            others = islice(rows, _SAMPLE)
-            if len(cells) == 1 and not any(len(other) == width for _, other in others):
-                remedy = f"Mend the row, or leave out all that follows with --skip-lines {line}-."
-            elif len(cells) == 1:
-                remedy = f"Mend the row, or skip it with --skip-lines {line}-{line}."
-            return DataError(f"{self.file}, line {line}", found, remedy)
+            if len(cells) != width:
+                head = "first row" if self.dialect.header == "none" else "header"
+                problem = f"{len(cells)} cell{'' if len(cells) == 1 else 's'} where the {head} has {width}."
+                following = [len(other) for _, other in islice(rows, _SAMPLE)]
+                return DataError(f"{self.file}, line {line}", problem, self._mending(line, cells, following))
         return DataError(self.file, f"the rows cannot be told apart ({shown(reason)}).", "Check its quotes.")
+
+    def _mending(self, line: int, cells: Sequence[str], following: Sequence[int]) -> str:
+        """What to do about a row that is too short or too long, by the widths of those that follow."""
+        begins = next(self.rows())[0] == line
+        if cells[0].lstrip().startswith("#"):
+            return "Lines that begin with # are skipped by --comment '#'."
+        if begins and self.after is not None and following and set(following) == {len(cells)}:
+            return f"All rows have {len(cells)}: --skip-lines {self.after} --header none reads them without names."
+        if len(cells) == 1 and len(self.names) not in following:
+            return f"Mend the row, or leave out all that follows with --skip-lines {line}-."
+        if len(cells) == 1:
+            return f"Mend the row, or skip it with --skip-lines {line}-{line}."
+        return f"Quote cells that hold a {_named(self.dialect.delimiter or ',')}, or mend the row."
 
     def _cells(self, cells: Any, column: str, kind: As) -> Cells:
         import pyarrow as pa  # noqa: PLC0415
@@ -317,29 +332,27 @@ class Text:
 
     def _category(self, cells: Any, column: str, kind: As) -> Cells:
         """A column of 0 and 1 for each level of a category but the first."""
-        import pyarrow as pa  # noqa: PLC0415
         from pyarrow import compute  # noqa: PLC0415
 
         trimmed = compute.utf8_trim(cells, BLANKS)
         missing = self._numbers.missing(trimmed)
-        at = compute.index_in(trimmed, pa.array(kind.levels)).fill_null(-1).to_numpy()
+        place = places(compute.index_in(trimmed, texts(kind.levels)))
         gaps = int(np.count_nonzero(missing))
-        values = tuple(np.where(missing, np.nan, (at == j).astype(np.float64)) for j in range(1, len(kind.levels)))
+        values = tuple(np.where(missing, np.nan, (place == j).astype(np.float64)) for j in range(1, len(kind.levels)))
         return Cells(values, 0, gaps, len(missing) - gaps, levels=_distinct(cells, missing, kind.distinct))
 
     def _examples(
         self, cells: Any, column: str, wrong: Array, missing: Array
     ) -> tuple[tuple[tuple[int, str], ...], tuple[str, ...], tuple[str, ...]]:
         """Lines and texts of the first wrong cells, texts of more, and of some numbers beside them."""
-        at, lines = wrong[:_SHOWN].tolist(), []
-        rows = enumerate(self.rows())
-        for place in at:
+        lines, rows = [], enumerate(self.rows())
+        for place in wrong[:_SHOWN].tolist():
             line, row = next(item for j, item in rows if j == place)
             lines.append((line, row[self.names.index(column)]))
         right = np.ones(len(missing), bool)
         right[wrong] = False
         beside = np.flatnonzero(right & ~missing)[:_KEPT]
-        return tuple(lines), tuple(cells.take(wrong[:_KEPT]).to_pylist()), tuple(cells.take(beside).to_pylist())
+        return tuple(lines), tuple(cells.take(at(wrong[:_KEPT])).to_pylist()), tuple(cells.take(at(beside)).to_pylist())
 
     def _finite(self, values: Array, column: str, cells: Cells) -> Cells:
         if len(infinite := np.flatnonzero(np.isinf(values))):
@@ -355,7 +368,7 @@ class Text:
         from pyarrow import compute  # noqa: PLC0415
 
         cells = self._table({column: pa.string()}).column(column)
-        long = compute.match_substring_regex(cells, r"[0-9](?:[^0-9eE]?[0-9]){15}").to_numpy()
+        long = flags(compute.match_substring_regex(cells, r"[0-9](?:[^0-9eE]?[0-9]){15}"))
         found = []
         for row in np.flatnonzero(long).tolist():
             written = self._numbers.written(cells[row].as_py())
@@ -386,10 +399,9 @@ class Text:
 
 def _distinct(cells: Any, missing: Array, most: int) -> frozenset[str] | None:
     """The texts of the cells that are not missing, without blanks around them; None where there are more than that."""
-    import pyarrow as pa  # noqa: PLC0415
     from pyarrow import compute  # noqa: PLC0415
 
-    found = compute.unique(compute.utf8_trim(cells, BLANKS).filter(pa.array(~missing)))
+    found = compute.unique(compute.utf8_trim(cells, BLANKS).filter(mask(~missing)))
     return frozenset(found.to_pylist()) if len(found) <= most else None
 
 
@@ -438,8 +450,9 @@ def choose(file: str, header: Header, target: str, features: Sequence[str] | Non
             if near
             else f"Its columns are {listed(names)}."
         )
-        if len(names) == 1 and re.search(r"[^\w\s]", names[0]):
-            remedy = f"The header is one column, {shown(names[0])}: say by what its cells are separated with --delimiter."
+        if len(names) == 1 and re.search(r"\W", names[0]):
+            word = "--delimiter blanks" if re.search(r"\s", names[0]) else "--delimiter"
+            remedy = f"The header is one column, {shown(names[0])}: say by what its cells are separated with {word}."
         raise DataError(file, f"no column {shown(wanted)} {role}.", remedy)
     left = header.named(leave_out)
     if target in left:

@@ -34,7 +34,7 @@ class Written:
     """How the CSV files are written, in the command's words."""
 
     delimiter: str | None = None
-    """What separates cells: one character, or comma, semicolon, tab, pipe, space; the first four are found out."""
+    """What separates cells: one character, or comma, semicolon, tab, pipe, space, blanks; the first four are found out."""
     quote: str | None = None
     """What cells are quoted with: double, single, or none; double and single are found out."""
     decimal: str | None = None
