@@ -366,8 +366,9 @@ class _Pass:
             dropped, lines = len(gone), text.lines(gone[:_LINES_KEPT], rows)
             used = [column[whole] for column in values]
         keep = self._values is not None and self._keep_rows is not None
-        signs = self._signs_of(text, dict(zip(columns, values, strict=True)), dict(zip(columns, used, strict=True)))
-        return _Part(without, rows, dropped, lines, Moments.of(used), tuple(used) if keep else None, signs)
+        moments = Moments.of(used)
+        signs = self._signs_of(text, values, used, moments)
+        return _Part(without, rows, dropped, lines, moments, tuple(used) if keep else None, signs)
 
     def _values_of(self, cells: dict[str, Cells]) -> list[Array] | None:
         """The columns of numbers, the target last; None where some are not yet."""
@@ -383,12 +384,12 @@ class _Pass:
             found += values
         return found
 
-    def _signs_of(self, text: Text, values: dict[str, Array], used: dict[str, Array]) -> dict[str, Sign]:
-        target, signs = values[self._source.target], {}
-        for column, holds in self.kinds.items():
-            if holds.kind != Kind.NUMBERS or not len(target):
+    def _signs_of(self, text: Text, values: Sequence[Array], used: Sequence[Array], moments: Moments) -> dict[str, Sign]:
+        target, signs = values[-1], {}
+        for column, *of in zip(self._columns, values, used, moments.low, moments.high, strict=True):
+            if column not in self.kinds or self.kinds[column].kind != Kind.NUMBERS or not len(target):
                 continue
-            sign = Sign.of(values[column], target, used[column])
+            sign = Sign.of(of[0], target, *of[1:])
             if max(-sign.low.value, sign.high.value) > EXACT and len(rows := text.rounded(column)):
                 lines = text.lines(np.array(rows[:_LINES_KEPT]), len(target))
                 sign = sign._replace(rounded=len(rows), rounded_lines=tuple(lines))

@@ -43,28 +43,27 @@ class Sign(NamedTuple):
     rounded_lines: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, values: Array, target: Array, used: Array) -> Sign:
+    def of(cls, values: Array, target: Array, used: Array, low: float, high: float) -> Sign:
         """That of a column in a block.
 
         Args:
             values: of all rows, NaN where a cell is missing, (n,), n at least 1.
             target: likewise.
             used: of the rows without a gap, (m,).
+            low: smallest of those; infinite where there is none.
+            high: largest of those; likewise.
         """
         n = len(values)
         counts = bool(values[-1] - values[0] == n - 1 and (values[1:] - values[:-1] == 1).all())
         same = bool(values[0] == target[0] and np.array_equal(values, target))
-        low, high = (Extreme(float(used.min())), Extreme(float(used.max()))) if len(used) else (_NONE_LOW, _NONE_HIGH)
-        if low.value in _NINES:
-            others = used[used > low.value]
-            low = Extreme(low.value, len(used) - len(others), float(others.min()) if len(others) else None)
-        if high.value in _NINES:
-            others = used[used < high.value]
-            high = Extreme(high.value, len(used) - len(others), float(others.max()) if len(others) else None)
-        return cls(n, float(values[0]), float(values[-1]), counts, same, low, high)
-
-
-_NONE_LOW, _NONE_HIGH = Extreme(float("inf")), Extreme(float("-inf"))
+        smallest, largest = Extreme(float(low)), Extreme(float(high))
+        if low in _NINES:
+            others = used[used > low]
+            smallest = Extreme(float(low), len(used) - len(others), float(others.min()) if len(others) else None)
+        if high in _NINES:
+            others = used[used < high]
+            largest = Extreme(float(high), len(used) - len(others), float(others.max()) if len(others) else None)
+        return cls(n, float(values[0]), float(values[-1]), counts, same, smallest, largest)
 
 
 def merge(one: Sign, other: Sign) -> Sign:
