@@ -72,7 +72,7 @@ class Refused:
     line: int | None  # None: no line is to blame, the file is named alone
     column: str | None
     remedy: tuple[str, ...]
-    problem: tuple[str, ...]
+    problem: tuple[str, ...]  # regular expressions
 
 
 @dataclass(frozen=True, slots=True)

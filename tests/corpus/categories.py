@@ -68,7 +68,7 @@ CASES = (
     Case("fifty categories", text(_MANY[:50], _HEADER), _categories(_MANY[:50], tuple(row[0] for row in _MANY[:50])),
          encode=("category",)),
     Case("fifty-one categories", text(_MANY, _HEADER), read(_MANY, left_out={"kind": ""}), encode=("category",)),
-    Case("fifty-one categories that are named", text(_MANY, _HEADER), refused(2, "kind"), features=("kind", "size"),
+    Case("fifty-one categories that are named", text(_MANY, _HEADER), refused(None, "kind"), features=("kind", "size"),
          encode=("category",)),
     Case("categories that are named", text(_TABLE, _HEADER), _categories(features=("size",), asked=True),
          features=("kind", "size"),

@@ -53,7 +53,7 @@ _BOTH = tuple(
         Case(f"{kind} cut off after its first bytes", pack(_PLAIN)[:8], refused(None, problem=f"the {kind} stream is broken")),
         Case(f"{kind} with rubbish behind", pack(_PLAIN) + b"rubbish", refused(None, problem=f"the {kind} stream is broken")),
         Case(f"{kind} of nothing", pack(b""), refused(None)),
-        Case(f"{kind} of 4 MB of blank lines behind the table", pack(_PLAIN + (b" " * 99 + b"\n") * 42_000), read()),
+        Case(f"{kind} of 1 MB of blank lines behind the table", pack(_PLAIN + (b" " * 99 + b"\n") * 10_500), read()),
     )
 )  # fmt: skip
 _WHOLE = _gzip(_PLAIN)

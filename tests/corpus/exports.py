@@ -81,7 +81,7 @@ _STATISTICS = (
     Case("R's NA in and out of quotes", text(put(("size", 4, "NA"))).replace("1.75", '"NA"'), read(without(4), dropped=(4,))),
     Case("R's other decimal mark", text(every(comma, *NUMBERS), delimiter=";"), read(), Dialect(decimal=",", delimiter=";")),
     Case("SAS and Stata's point", text(put(("size", 4, "."))), refused(4, "size", remedy="--missing")),
-    Case("Stata's letter points", text(put(("size", 4, ".a"))), refused(4, "size", remedy="--missing")),
+    Case("Stata's letter points", text(put(("size", 4, ".a"))), refused(4, "size")),
     Case("MATLAB's Inf", text(put(("size", 4, "Inf"))), refused(4, "size")),
     Case("Fortran's stars", text(put(("size", 4, "******"))), refused(4, "size")),
     Case("Fortran's D", text(every(lambda cell: f"{cell}D+00", "size")),
@@ -117,7 +117,7 @@ _DATABASES = (
     Case("a Markdown table by option", _MARKDOWN, read(left_out=_OUTER), Dialect(skip_lines="2-2")),
     Case("an Org table", _ORG, refused(2, problem="3 cells where the header has 7")),
     Case("an Org table by option", _ORG, read(left_out=_OUTER), Dialect(skip_lines="2-2")),
-    Case("an SQL dump", "".join(_INSERT.format("', '".join(row)) for row in ROWS), refused(None)),
+    Case("an SQL dump", "".join(_INSERT.format("', '".join(row)) for row in ROWS), refused(1, remedy="--delimiter")),
     Case("booleans beside numbers", text(column("name", ["t", "f", "t"] * 4)), read()),
 )  # fmt: skip
 
