@@ -115,7 +115,7 @@ def read(
 
     everything = list(range(len(files)))
     found = scanned(everything, {})
-    if again := unsettled([item.scan for item in found], source):
+    while again := unsettled([item.scan for item in found], source):
         for j, item in zip(again, scanned(list(again), again), strict=True):
             found[j] = item
     data = join([item.scan for item in found], source, name)

@@ -171,8 +171,9 @@ def read(
     """
     one = partial(scan, source=source, keep_rows=keep_rows, threads=threads, progress=progress, block=block)
     scans = [one(file) for file in files]
-    for j, kinds in unsettled(scans, _with_same_names(source)).items():
-        scans[j] = one(files[j], kinds=kinds)
+    while again := unsettled(scans, source):
+        for j, kinds in again.items():
+            scans[j] = one(files[j], kinds=kinds)
     return join(scans, source, name or dataset_name(files[0]))
 
 
@@ -385,13 +386,13 @@ class _Pass:
         return found
 
     def _signs_of(self, text: Text, values: Sequence[Array], used: Sequence[Array], moments: Moments) -> dict[str, Sign]:
-        target, signs = values[-1], {}
+        signs: dict[str, Sign] = {}
         for column, *of in zip(self._columns, values, used, moments.low, moments.high, strict=True):
-            if column not in self.kinds or self.kinds[column].kind != Kind.NUMBERS or not len(target):
+            if column not in self.kinds or self.kinds[column].kind != Kind.NUMBERS or not len(of[0]):
                 continue
-            sign = Sign.of(of[0], target, *of[1:])
-            if max(-sign.low.value, sign.high.value) > EXACT and len(rows := text.rounded(column)):
-                lines = text.lines(np.array(rows[:_LINES_KEPT]), len(target))
+            sign = Sign.of(of[0], of[1], of[2], of[3], used[-1])
+            if max(-sign.low.value, sign.high.value) >= EXACT and len(rows := text.rounded(column)):
+                lines = text.lines(np.array(rows[:_LINES_KEPT]), len(of[0]))
                 sign = sign._replace(rounded=len(rows), rounded_lines=tuple(lines))
             signs[column] = sign
         return signs
@@ -512,13 +513,36 @@ def unsettled(scans: Sequence[Scan], source: Source) -> dict[int, dict[str, Hold
             said += [f"a column {', '.join(map(shown, extra[:5]))} more"] if extra else []
             problem = f"other columns than {first.file}: {' and '.join(said)}."
             raise DataError(other.file, problem, "Files of one data set have the same columns, in any order.")
-    named = {source.target, *(source.features or ())}
+    named = set(map(same_name, (source.target, *(source.features or ()))))
     holds = {column: _together(scans, column, named=column in named) for column in first.kinds}
+    if not (again := _read_otherwise(scans, holds)) and sum(one.moments.n for one in scans) > 1:
+        again = _read_otherwise(scans, {column: _reduced(scans, column, kind, named) for column, kind in holds.items()})
+    return again
+
+
+def _read_otherwise(scans: Sequence[Scan], holds: dict[str, Holds]) -> dict[int, dict[str, Holds]]:
+    """Files in which columns were taken for something else, and for what they are to be taken."""
     return {
         j: holds
         for j, one in enumerate(scans)
         if any(not kind.gives_the_same_rows(one.kinds[column]) for column, kind in holds.items())
     }
+
+
+def _reduced(scans: Sequence[Scan], column: str, holds: Holds, named: set[str]) -> Holds:
+    """What is left of a column that all files agree on: no constant whose gaps cost rows, no level that no row used has."""
+    if holds.kind == Kind.NUMBERS and column not in named and any(one.gaps[column] for one in scans):
+        sign = reduce(merge, (one.signs[column] for one in scans if column in one.signs))
+        return Holds(Kind.CONSTANT, (f"{sign.least:g}",)) if sign.least == sign.most else holds
+    if holds.kind != Kind.CATEGORY:
+        return holds
+    rows = np.zeros(len(holds.levels))
+    for one in scans:
+        at = [one.columns.index(name) for name in holds.columns(column)]
+        counts = np.round(one.moments.means[at] * one.moments.n)
+        rows += [one.moments.n - counts.sum(), *counts]
+    levels = tuple(level for level, count in zip(holds.levels, rows, strict=True) if count)
+    return Holds(Kind.CATEGORY, levels) if len(levels) > 1 else Holds(Kind.TEXT)
 
 
 def _together(scans: Sequence[Scan], column: str, *, named: bool) -> Holds:
@@ -687,6 +711,8 @@ def _too_few(where: str, complete: int, rows: int, gaps: dict[str, int], target:
 def _why(holds: Holds, cells: Sequence[str], source: Source) -> str:
     if holds.kind == Kind.NOTHING:
         return "no value in any row"
+    if holds.kind == Kind.CONSTANT:
+        return f"constant: every row used holds {holds.levels[0]}"
     cell = cells[0] if cells else ""
     if re.match(_DATE_OR_TIME, cell.strip()):
         return "dates or times"
