@@ -28,9 +28,10 @@ from flows.runners import Runner, gather
 from gd.columns import Holds
 from gd.data import DataError, Source
 from gd.dialect import Format
+from gd.joining import join, unsettled
 from gd.method import keeps_rows
 from gd.moments import Moments
-from gd.reading import Scan, join, scan, unsettled
+from gd.scanning import Scan, scan
 from gd.signs import Sign
 from gd.stream import is_address, shown_name
 from gd.training import Training
