@@ -102,6 +102,12 @@ class Moments:
         R = _triangle(self.R[:, [0, *(j + 1 for j in at)]])
         return Moments(self.n, self.shift[at], self.unit[at], self.low[at], self.high[at], R)
 
+    def moved(self, origin: Array) -> Moments:
+        """Those of the same columns counted from another origin, (q,): v - origin for each v."""
+        if not origin.any():
+            return self
+        return Moments(self.n, self.shift - origin, self.unit, self.low - origin, self.high - origin, self.R)
+
     def scaling(self, center: bool) -> Scaling:
         """The scaling under which every feature has mean square 1, and with `center` mean 0; see `gd.data.standardize`.
 
