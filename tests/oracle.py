@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 
 import numpy as np
 import pyarrow as pa
@@ -203,13 +204,19 @@ def _plain(text: str, dialect: Dialect) -> float | None:
 
 def missing(cell: str, dialect: Dialect) -> bool:
     """Whether a cell stands for no value."""
-    said = ("default",) if dialect.missing is None else dialect.missing
-    marks = {"", *(mark.strip() for mark in said if mark != "default"), *(MISSING if "default" in said else ())}
+    marks = _marks(("default",) if dialect.missing is None else dialect.missing)
     text = cell.strip(BLANKS)
     if text in marks or re.fullmatch(r"[+-]?nan(\([A-Za-z0-9_]*\))?", text, re.IGNORECASE | re.ASCII):
         return True
+    if dialect.missing is None:
+        return False
     value = number(cell, dialect)
     return value is not None and value in {number(mark, dialect) for mark in marks}
+
+
+@cache
+def _marks(said: tuple[str, ...]) -> frozenset[str]:
+    return frozenset({"", *(mark.strip() for mark in said if mark != "default"), *(MISSING if "default" in said else ())})
 
 
 @dataclass(slots=True)

@@ -412,6 +412,7 @@ def test_every_table_in_every_dialect_is_read_bit_for_bit(
     ("data", "target", "expected"),
     [
         (b"\xef\xbb\xbf'y';'x'\r'1';2\r\n\n3;'4'\r5;7", "y", [2.0, 4.0, 7.0]),
+        (b"'y',say \"x\",x\n1,u,2\n2,v,5\n", "y", [2.0, 5.0]),
         ("y\tx\n1\t2\n2\t5\n".encode("utf-16"), "y", [2.0, 5.0]),
     ],
 )
