@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from tests.fuzz.harness import SECONDS, Case, attempt
@@ -28,12 +29,15 @@ def fuzz(seconds: int, jobs_seed: int) -> int:
         (begun / hashlib.sha256(raw).hexdigest()[:16]).write_bytes(raw)
     tokens = "".join('"' + "".join(map(r"\x{:02x}".format, token)) + '"\n' for token in TOKENS)
     (FOLDER / "tokens").write_text(tokens, encoding="ascii")
-    command = [
-        sys.executable, "-m", "tests.fuzz.target", str(findings), f"-max_total_time={seconds}", f"-timeout={2 * SECONDS:.0f}",
-        "-rss_limit_mb=4096", "-max_len=1024", "-len_control=20", f"-dict={FOLDER / 'tokens'}", f"-seed={jobs_seed}",
-        f"-artifact_prefix={findings}/", "-print_final_stats=1", "-reload=0", str(corpus), str(begun),
-    ]  # fmt: skip
-    done = subprocess.run(command, cwd=ROOT, check=False)
+    memory = Path("/dev/shm")  # noqa: S108  (a folder of its own in it)
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as files:
+        command = [
+            sys.executable, "-m", "tests.fuzz.target", str(findings), files, f"-max_total_time={seconds}",
+            f"-timeout={2 * SECONDS:.0f}",
+            "-rss_limit_mb=4096", "-max_len=1024", "-len_control=20", f"-dict={FOLDER / 'tokens'}", f"-seed={jobs_seed}",
+            f"-artifact_prefix={findings}/", "-print_final_stats=1", "-reload=0", str(corpus), str(begun),
+        ]  # fmt: skip
+        done = subprocess.run(command, cwd=ROOT, check=False)
     found = sorted(file for file in findings.iterdir() if file.suffix != ".txt")
     for file in found:
         said = file.with_suffix(".txt")

@@ -1,11 +1,10 @@
-"""The process that libFuzzer runs in: ``python -m tests.fuzz.target FINDINGS [options of libFuzzer] CORPUS``."""
+"""The process that libFuzzer runs in: ``python -m tests.fuzz.target FINDINGS FOLDER [options of libFuzzer] CORPUS``."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 import sys
-import tempfile
 import traceback
 import warnings
 from pathlib import Path
@@ -20,8 +19,7 @@ with atheris.instrument_imports(include=["gd"]):
     import gd.table  # noqa: F401
 from tests.fuzz.harness import attempt
 
-FINDINGS = Path(sys.argv.pop(1))
-FOLDER = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))  # noqa: S108  (a folder of its own)
+FINDINGS, FOLDER = Path(sys.argv.pop(1)), Path(sys.argv.pop(1))
 
 
 def one(raw: bytes) -> None:
