@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from gd.arrays import Array, flags, floats, mask, places, texts
 from gd.dialect import Dialect
 
-__all__ = ["BLANKS", "DAY", "SPACES", "Days", "Numbers", "days"]
+__all__ = ["BLANKS", "DAY", "SPACES", "Days", "Numbers", "days", "numbers_of"]
 
 BLANKS = " \t\r\n"  # around a cell
 SPACES = " \u00a0\u202f"  # what stands between groups of digits, and between a number and its unit
@@ -149,6 +149,12 @@ class Numbers:
         values[~missing] = floats(compute.cast(held, pa.float64()))
         values = self.without_marks(values)
         return values, wrong, np.isnan(values)
+
+
+@lru_cache(64)
+def numbers_of(dialect: Dialect) -> Numbers:
+    """The numbers of a dialect, made once."""
+    return Numbers(dialect)
 
 
 class Days(NamedTuple):

@@ -63,10 +63,13 @@ class Decoding:
         for chunk in chain(chunks, [None]):
             try:
                 text = decoder.decode(chunk or b"", final=chunk is None)
-            except UnicodeDecodeError as error:
+            except UnicodeDecodeError as error:  # before the other, of which it is one
                 before = error.object[: error.start].decode(self.encoding, errors="replace")
                 where = f"{self._file}, line {line + _line_ends(before, last)}"
                 raise DataError(where, f"a byte that is not {self.encoding}.", "Name its encoding with --encoding.") from None
+            except UnicodeError:
+                remedy = f"Say in which order its bytes are: --encoding {self.encoding.lower()}-le or -be."
+                raise DataError(self._file, f"{self.encoding} without a byte order mark.", remedy) from None
             if text:
                 line, last = line + _line_ends(text, last), text[-1]
                 yield text.encode()
@@ -85,8 +88,11 @@ class Lines:
         self._blanks = dialect.delimiter == BLANKS
         self._comment = (dialect.comment or "").encode()
         self._quote = ('"' if dialect.quote is None else dialect.quote).encode()
+        between = re.escape(b",;\t| " if dialect.delimiter in {None, BLANKS} else str(dialect.delimiter).encode())
+        self._opening = re.compile(rb"(?:\A|[\r\n" + between + rb"])" + re.escape(self._quote))
         self._line = 1  # that comes next
         self._quoted = False  # whether it begins inside a cell
+        self._after_cr = False  # whether the line before it ended in CR
 
     def edit(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         """The same text, cut at other places."""
@@ -117,7 +123,7 @@ class Lines:
         if self._ranges and self._line > max(last for _, last in self._ranges):
             self._ranges = []
         if not self._ranges and (not self._comment or self._comment not in text):
-            self._quoted ^= bool(self._quote) and text.count(self._quote) % 2 == 1
+            self._go_through(text)
             return text
         return b"".join(map(self._kept, _LINE.findall(text)))
 
@@ -127,9 +133,32 @@ class Lines:
         if comment or any(first <= number <= last for first, last in self._ranges):
             content = line.rstrip(b"\r\n")
             self.skipped += bool(content)
-            return line[len(content) :]
-        self._quoted ^= bool(self._quote) and line.count(self._quote) % 2 == 1
+            end = line[len(content) :]
+            if self._after_cr and end == b"\n" and content:  # which would now be the other half of a line end
+                return b"\r\n"
+            self._after_cr = end == b"\r"
+            return end
+        self._go_through(line)
         return line
+
+    def _go_through(self, text: bytes) -> None:
+        """Find out whether a cell is open after it: a quote opens one where it begins, and a doubled quote is a quote."""
+        self._after_cr = text.endswith(b"\r")
+        at = 0
+        while self._quote:
+            if not self._quoted:
+                opening = self._opening.search(text, at)
+                if opening is None:
+                    return
+                self._quoted, at = True, opening.end()
+            closing = text.find(self._quote, at)
+            if closing < 0:
+                return
+            at = closing + 1
+            if text[at : at + 1] == self._quote:
+                at += 1
+            else:
+                self._quoted = False
 
 
 def _orders(encoding: str) -> set[str]:

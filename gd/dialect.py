@@ -46,7 +46,7 @@ def _encoding(value: str) -> str:
         raise ValueError("no encoding of text by that name; utf-8, utf-16-le, latin-1 and cp1252 are some") from None
     if found.name.replace("_", "-") in _NOT_TEXT or found.incrementaldecoder is None:
         raise ValueError("no encoding of files; utf-8, utf-16-le, latin-1 and cp1252 are some")
-    return found.name
+    return found.name.removesuffix("-sig")  # a byte order mark of UTF-8 is known without
 
 
 class LineRanges(tuple[tuple[int, int | None], ...]):

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from gd.cells import BLANKS, SPACES, Numbers
+from gd.cells import BLANKS, SPACES, numbers_of
 from gd.dialect import Dialect
 
 __all__ = ["Remedy", "leave_out", "missing_too", "remedy"]
@@ -115,14 +115,14 @@ def _with(dialect: Dialect, marks: dict[str, Any]) -> Dialect:
 
 def _reads(dialect: Dialect, marks: dict[str, Any], body: str) -> bool:
     try:
-        return Numbers(_with(dialect, marks)).is_number(body)
+        return numbers_of(_with(dialect, marks)).is_number(body)
     except ValueError:  # decimal and thousands are the same mark
         return False
 
 
 def _same(dialect: Dialect, marks: dict[str, Any], number: str) -> bool:
     try:
-        return Numbers(_with(dialect, marks)).value(number) == Numbers(dialect).value(number)
+        return numbers_of(_with(dialect, marks)).value(number) == numbers_of(dialect).value(number)
     except ValueError:
         return False
 
@@ -138,7 +138,7 @@ def _ambiguity(numbers: Sequence[_Number], ways: Sequence[dict[str, Any]], diale
     if len(both) < 2:
         return None
     body = numbers[0].body
-    reads = [f"{' '.join(_words(marks))} reads {body!r} as {Numbers(_with(dialect, marks)).written(body)}" for marks in both]
+    reads = [f"{' '.join(_words(marks))} reads {body!r} as {numbers_of(_with(dialect, marks)).written(body)}" for marks in both]
     return f"Say which it is: {' and '.join(reads)}."
 
 

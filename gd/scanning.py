@@ -15,7 +15,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from gd.arrays import Array
-from gd.cells import Numbers
+from gd.cells import numbers_of
 from gd.columns import Holds, Kind, Tally, judge
 from gd.data import Source
 from gd.dialect import Dialect, Format, same_name
@@ -328,7 +328,7 @@ class _Pass:
         if cell or self._last is None or line == self._first_line:
             return None
         rest = [row for at, row in self._last.rows() if at >= line]
-        numbers = Numbers(self._feed.dialect)
+        numbers = numbers_of(self._feed.dialect)
         without = all(any(c.strip().casefold() in _TOTALS for c in row) or not any(map(numbers.is_number, row)) for row in rest)
         if rest and without and len(rest) == self._tallies[column].wrong:
             return f"If the table ends before that line: --skip-lines {line}-."

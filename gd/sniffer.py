@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 from itertools import product
 from typing import Any
 
-from gd.cells import BLANKS, Numbers
+from gd.cells import BLANKS, numbers_of
 from gd.dialect import BLANKS as ANY_BLANKS
 from gd.dialect import Dialect, same_name
 from gd.refusal import DataError, listed, shown
@@ -17,6 +18,7 @@ __all__ = ["reader", "sniff"]
 
 _DELIMITERS = (",", ";", "\t", "|")
 _QUOTES = ('"', "'")
+_DOUBLE = '(?:^|[,;\t|])"'  # a cell that begins with one
 _SAMPLE = 50  # rows
 
 
@@ -53,7 +55,7 @@ def sniff(file: str, head: bytes, dialect: Dialect, wanted: Sequence[str], *, wh
         dialect = dialect.model_copy(update={"delimiter": " "})
     delimiters = _DELIMITERS if dialect.delimiter is None else (dialect.delimiter,)
     quotes = _QUOTES if dialect.quote is None else (dialect.quote,)
-    if dialect.quote is None and ("'" not in text or '"' in text.lstrip().partition("\n")[0]):
+    if dialect.quote is None and ("'" not in text or re.search(_DOUBLE, text.lstrip().partition("\n")[0])):
         quotes = ('"',)
     tried = [
         dialect.model_copy(update={"delimiter": delimiter, "quote": quote}) for quote, delimiter in product(quotes, delimiters)
@@ -70,7 +72,7 @@ def sniff(file: str, head: bytes, dialect: Dialect, wanted: Sequence[str], *, wh
         if fitting:
             return _narrowed(file, fitting, rows)
     for one, taken in rows.items():
-        numbers = Numbers(one)
+        numbers = numbers_of(one)
         for line, cells in taken[1:]:
             if names <= set(map(same_name, cells)) and not any(map(numbers.is_number, cells)):
                 first, remedy = taken[0][0], f"Line {line} has it: --header {line}."
@@ -120,7 +122,7 @@ def _by_width(file: str, rows: dict[Dialect, list[tuple[int, list[str]]]], diale
 
 
 def _all_numbers(dialect: Dialect, rows: Sequence[tuple[int, list[str]]]) -> bool:
-    numbers = Numbers(dialect)
+    numbers = numbers_of(dialect)
     return all(numbers.is_number(cell) or numbers.is_missing(cell) for _, cells in rows for cell in cells)
 
 

@@ -270,7 +270,7 @@ class _Hashing(io.RawIOBase):
 
     def drain(self) -> None:
         """Read what a decompressor left behind its last frame: the hash is that of the whole file."""
-        while self.readinto(memoryview(bytearray(1 << 20))):
+        while self.readinto(memoryview(bytearray(1 << 16))):
             pass
 
     def hexdigest(self) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import difflib
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
@@ -15,7 +17,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from gd.arrays import Array, at, flags, floats, mask, places, texts
-from gd.cells import BLANKS, Days, Numbers, days
+from gd.cells import BLANKS, Days, days, numbers_of
 from gd.dialect import Dialect, same_name
 from gd.refusal import DataError, listed, shown
 from gd.sniffer import reader
@@ -26,6 +28,7 @@ _PLAIN = Dialect(delimiter=",", quote='"')
 _SAMPLE = 50  # rows that tell the columns worth reading as numbers from text; a wrong guess costs time and nothing else
 _SHOWN = 3  # cells that are no numbers, with their lines
 _KEPT = 50  # of those, and of numbers beside them, without
+_LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+\Z")
 _BLANK_LINE = re.compile(rb"(?:\A|(?<=[\r\n]))[ \t]+(?=[\r\n]|\Z)")
 
 
@@ -119,7 +122,7 @@ class Text:
     def __init__(self, file: str, data: bytes, line: int = 1, names: Sequence[str] = (), dialect: Dialect = _PLAIN) -> None:
         self.file, self.data, self.line, self.names, self.dialect = file, data, line, list(names), dialect
         self.after: int | None = None  # the line of the header, where the text follows on it
-        self._numbers = Numbers(dialect)
+        self._numbers = numbers_of(dialect)
         self._delimiter, self._quote = (dialect.delimiter or ",").encode(), (dialect.quote or "").encode()
         if (nul := data.find(b"\0")) >= 0:
             where, remedy = (
@@ -170,8 +173,7 @@ class Text:
         Raises:
             DataError: at a quote that is not closed, or not at the end of its cell.
         """
-        records = reader(io.TextIOWrapper(io.BytesIO(self.data), encoding="utf-8", newline=""), self.dialect)
-        line = self.line
+        records, line = self._reader(), self.line
         try:
             for cells in records:
                 end = self.line + records.line_num
@@ -182,6 +184,9 @@ class Text:
             problem = "a quote is never closed." if "end of data" in str(error) else "text after a closing quote."
             remedy = "Put the cell in quotes, and write a quote within it twice."
             raise DataError(f"{self.file}, line {line}", problem, remedy) from None
+
+    def _reader(self) -> Any:
+        return reader(io.TextIOWrapper(io.BytesIO(self.data), encoding="utf-8", newline=""), self.dialect)
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
         """The line that each row begins on, and its cells."""
@@ -238,9 +243,11 @@ class Text:
         import pyarrow as pa  # noqa: PLC0415
         from pyarrow import csv as arrow  # noqa: PLC0415
 
+        # a byte order mark that begins a block belongs to a cell; pyarrow would take it away
+        data = codecs.BOM_UTF8 + self.data if self.data.startswith(codecs.BOM_UTF8) else self.data
         return arrow.read_csv(
-            pa.BufferReader(pa.py_buffer(self.data)),
-            arrow.ReadOptions(column_names=self.names, block_size=len(self.data) + 1, use_threads=False),
+            pa.BufferReader(pa.py_buffer(data)),
+            arrow.ReadOptions(column_names=self.names, block_size=len(data) + 1, use_threads=False),
             arrow.ParseOptions(
                 delimiter=self.dialect.delimiter or ",",
                 quote_char=self.dialect.quote or False,
@@ -256,15 +263,17 @@ class Text:
 
     def _empty_blank_lines(self) -> None:
         """Take the blanks from lines that hold nothing else, which pyarrow takes for a cell."""
-        if self._delimiter == b" ":
+        if self._delimiter == b" " or not _BLANK_LINE.search(self.data):
             return
-        quotes = np.flatnonzero(np.frombuffer(self.data, np.uint8) == self._quote[0]) if self.quoted else np.empty(0)
-
-        def emptied(match: re.Match[bytes]) -> bytes:
-            inside = np.searchsorted(quotes, match.start()) % 2 == 1
-            return match[0] if inside or self._delimiter in match[0] else b""
-
-        self.data = _BLANK_LINE.sub(emptied, self.data)
+        records = self._reader()
+        blank, line = set(), 1
+        with suppress(csv.Error):  # which is found again, and told
+            for cells in records:
+                if len(cells) == 1 and cells[0] and not cells[0].strip(BLANKS):
+                    blank.add(line)
+                line = records.line_num + 1
+        lines = _LINE.findall(self.data)
+        self.data = b"".join(text.lstrip(b" \t") if number in blank else text for number, text in enumerate(lines, 1))
 
     def _well_quoted(self) -> bool:
         text = np.frombuffer(self.data, np.uint8)

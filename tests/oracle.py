@@ -344,7 +344,7 @@ def _forgotten(found: Dataset, table: Table, dialect: Dialect, used: list[int]) 
     for j, name in enumerate(table.names):
         if name not in known:
             column = _column(table, j, dialect)
-            distinct = {column.values[i] for i in used}
+            distinct = {column.values[i] for i in used} - {None}  # of a column that never changes no gap costs a row
             if column.numbers > column.others and (column.wrong or len(distinct) > 1):
                 return f"column {name!r} is left out, though most of it is numbers"
             if name not in left_out:

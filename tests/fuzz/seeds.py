@@ -1,15 +1,14 @@
-"""Files to begin with: one of each dialect, some odd ones, and the corpus of disguises where it is there."""
+"""Files to begin with: one of each dialect, some odd ones, and the corpus of disguises."""
 
 from __future__ import annotations
 
 import gzip
 from collections.abc import Iterator
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any
 
 import pyarrow as pa
 
+from tests.corpus import CASES
 from tests.fuzz.harness import pack
 
 __all__ = ["TOKENS", "seeds"]
@@ -63,9 +62,6 @@ def seeds() -> Iterator[bytes]:
     """Options and a file each, as `harness.attempt` takes them."""
     for data, said in _FILES:
         yield pack(data, **said)
-    if find_spec("tests.corpus") is not None:  # every file in it that is short enough, read as it says
-        for case in getattr(import_module("tests.corpus"), "CASES", ()):
-            data = case.data() if callable(case.data) else case.data
-            if len(data) <= 4096:
-                dialect = getattr(case, "dialect", None)
-                yield pack(data, **({} if dialect is None else dialect.model_dump(exclude_none=True)))
+    for case in CASES:  # every file of the corpus that is short enough, read as it says
+        if len(case.bytes) <= 4096:
+            yield pack(case.bytes, **case.dialect.model_dump(exclude_none=True))
