@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from gd import archive, backends, problems
 from gd.archive import Draft
 from gd.comparison import compare
 from gd.data import Array, DataError, Provenance, Scaling
+from gd.degeneracy import degeneracy
 from gd.diagnosis import GradientCheck, Spectrum, check_gradient, diagnose, spectrum
 from gd.notation import visible
 from gd.optimizers import gradient_descent
@@ -103,14 +105,20 @@ def compare_traces(
 ) -> None:
     """Compare the backends, diagnose the descent, and write `run.json` and the log of the epochs into the draft."""
     data = Reading.load(draft.work)
+    determined = degeneracy(data.moments, data.provenance, training.intercept)
+    remarks = (*data.provenance.remarks, *determined.remarks)
+    data = replace(data, provenance=data.provenance.model_copy(update={"remarks": remarks}))
     scaling = Scaling(*np.load(draft.work / "scaling.npy"))
     sweeps = [Sweep.load(draft.work / f"sweep-{backend}.npz") for backend in training.backends if training.sweeps]
     traces = [Trace.load(draft.work / f"trace-{backend}.npz") for backend in training.backends]
     design = _load(draft, "design")
     found = Spectrum.load(draft.work / "spectrum.npz")
     size, growth = np.sqrt(np.einsum("ij,ij->j", design, design) / len(design)), found.contraction(learning_rate)
-    comparison = compare(traces, size, rows=len(design), rate=learning_rate, growth=growth)
-    diagnosis = diagnose(found, learning_rate, traces, [GradientCheck(*check) for check in checks])
+    unique = determined.unique and found.condition < 1 / np.finfo(training.dtype).eps
+    comparison = compare(
+        traces, size, rows=len(design), rate=learning_rate, growth=growth, root=found.root, unique=unique
+    )  # fmt: skip
+    diagnosis = diagnose(found, learning_rate, traces, [GradientCheck(*check) for check in checks], determined.rank)
     titles = [backends.get(backend).title for backend in training.backends]
     finished = run.model_copy(update={"finished": datetime.now(UTC)})
     record = trained(finished, data, training, scaling, titles, traces, comparison, diagnosis, sweeps)
