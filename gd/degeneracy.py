@@ -195,7 +195,9 @@ def _narrow(low: float, high: float, name: str, target: bool) -> Remark | None:
     spread = high / size - low / size if size else 0.0
     if not 0 < spread <= (_FAR if target else _NARROW):
         return None
-    share = f"{shown(name)} lies around {number(high, plain=True)}, and its rows differ by {number(spread, 2, plain=True)} of it"
+    share = (
+        f"{shown(name)} lies around {number(high, plain=True)}, and its rows differ by {number(spread, 2, plain=True)} of it"
+    )
     if spread > _NARROW:
         text = f"{share}: a descent from zero weights spends itself on the offset."
     else:

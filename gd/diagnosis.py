@@ -191,7 +191,7 @@ def check_gradient(objective: Objective, spectrum: Spectrum) -> GradientCheck:
         natural = np.sqrt(np.divide(max(value, 0.0), curvature, out=np.ones_like(curvature), where=curvature > 0))
         steps = float(np.finfo(np.float64).eps) ** (1 / 3) * np.where(natural > 0, natural, 1.0)
         central = np.empty_like(gradient)
-        for j, h in enumerate(steps):
+        for j, h in enumerate(np.maximum(steps, 4 * np.spacing(np.abs(theta)))):
             offset = np.zeros_like(theta)
             offset[j] = h
             above, below = theta + offset, theta - offset

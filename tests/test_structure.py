@@ -12,8 +12,8 @@ import gd
 ROOT = Path(gd.__file__).parent
 CHAIN = (
     "refusal", "dialect", "table", "stream", "data", "moments", "reading", "notation", "degeneracy", "problems", "backends",
-    "optimizers", "training", "sweep", "method", "comparison", "diagnosis", "record", "figures", "report", "archive", "smtp", "mail",
-    "outbox", "cli",
+    "optimizers", "training", "sweep", "method", "limits", "comparison", "diagnosis", "record", "figures", "report", "archive",
+    "smtp", "mail", "outbox", "cli",
 )  # fmt: skip
 
 
