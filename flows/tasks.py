@@ -5,11 +5,9 @@ Tasks hand each other the path of a run's draft folder and small values, never a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 from prefect import task

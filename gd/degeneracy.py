@@ -218,7 +218,7 @@ def _dependent(one: Dependence, names: Sequence[str]) -> Remark:
     if one.exact:
         said += ": their weights are not unique, the predictions are."
     else:
-        said += f", but for {number(one.residual, 1, plain=True)} of its spread: that rest alone tells their weights apart."
+        said += f", but for {number(one.residual, 1, plain=True)} of it: that rest alone tells their weights apart."
     return Remark(kind=kind, column=name, text=f"{said} Leave one of them out, {_option(name)}.")
 
 
