@@ -21,6 +21,7 @@ __all__ = ["Degeneracy", "Dependence", "degeneracy", "dependences"]
 _EPSILON = float(np.finfo(np.float64).eps)
 _ROUNDINGS = 100  # that add up in a residual: of its cells, of the sums over them, of the factorisation
 _NEARLY = 1e-6  # of a column's spread: what the others do not explain; the curvature of the loss then spans 1e12
+_ROUGH = 1e-2  # of a column's spread: rounding that leaves more of it is no reason to call it dependent
 _NARROW = 1e-12  # of a column's size: float64 holds 16 digits, so that fewer than four are left of its spread
 _FAR = 1e-7  # of the target's size: a descent from zero ends where the gradient is 1e-10 of that on the offset
 _WRITTEN = 3  # terms of a combination that are written out
@@ -104,12 +105,12 @@ def dependences(moments: Moments, intercept: bool) -> tuple[list[Dependence], in
     Z = Z / np.where((length := np.linalg.norm(Z, axis=0)) > 0, length, 1.0)
     table = _Table(moments, intercept, scaling.scale)
     room = moments.n - intercept  # dimensions that the rows span
-    Q, R = np.zeros(Z.shape), np.zeros((Z.shape[1], Z.shape[1]))
+    Q, inverse = np.zeros(Z.shape), np.zeros((Z.shape[1], Z.shape[1]))  # of the triangle R with kept columns = Q R
     kept: list[int] = []
     found: list[Dependence] = []
     for j in range(Z.shape[1]):
         k = len(kept)
-        if table.constant[j] or length[j] == 0:  # named as a feature: it is as the intercept is, or nothing
+        if table.constant[j] or length[j] == 0:  # named as a feature: beside an intercept, or 0, it adds nothing
             found.append(Dependence(j, (), (), table.mean(j), 0.0, exact=True))
             continue
         if k == room:
@@ -118,15 +119,17 @@ def dependences(moments: Moments, intercept: bool) -> tuple[list[Dependence], in
             continue
         along, rest = _split(Q[:, :k], Z[:, j])
         left = float(np.linalg.norm(rest))
-        if left <= _NEARLY:
-            shares = np.linalg.solve(R[:k, :k], along)
-            exact = left <= min(table.rounding[j] + np.abs(shares) @ table.rounding[kept], _NEARLY)
-            noise = 4 * max(left, float(table.rounding[j])) / float(np.linalg.svd(R[:k, :k], compute_uv=False)[-1])
+        if left <= _ROUGH:
+            shares = inverse[:k, :k] @ along
+            exact = left <= min(table.rounding[j] + np.abs(shares) @ table.rounding[kept], _ROUGH)
+            noise = 4 * max(left, float(table.rounding[j])) * float(np.linalg.norm(inverse[:k, :k]))
             members = np.flatnonzero(np.abs(shares) > min(noise, np.abs(shares).max() / 2))
-            found.append(table.dependence(j, [kept[i] for i in members], shares[members], left, exact))
+            if exact or left <= _NEARLY:
+                found.append(table.dependence(j, [kept[i] for i in members], shares[members], left, exact))
             if exact:
                 continue
-        Q[:, k], R[:k, k], R[k, k] = rest / left, along, left
+        Q[:, k] = rest / left
+        inverse[:k, k], inverse[k, k] = inverse[:k, :k] @ along / -left, 1 / left
         kept.append(j)
     return found, len(kept) + intercept
 
@@ -148,7 +151,7 @@ class _Table:
         self._size = np.maximum(np.abs(self._low), np.abs(self._high))
         self.constant = (self._low == self._high)[:-1] & intercept
         with np.errstate(over="ignore"):
-            self.rounding = np.minimum(_ROUNDINGS * _EPSILON * (1 + self._size[:-1] / spread), _NEARLY)  # share of the spread
+            self.rounding = np.minimum(_ROUNDINGS * _EPSILON * (1 + self._size[:-1] / spread), _ROUGH)  # share of the spread
 
     def mean(self, j: int) -> float:
         return float(self._means[j])
@@ -209,8 +212,9 @@ def _dependent(one: Dependence, names: Sequence[str]) -> Remark:
     name, members = names[one.column], [names[j] for j in one.members]
     kind: Literal["duplicate", "collinear"] = "duplicate" if len(members) == 1 else "collinear"
     if not members:
-        said = f"{shown(name)} never changes, as the intercept's column does"
-    elif one.same:
+        held = f"{shown(name)} holds {number(one.constant, plain=True)} in every row: its weight is not unique."
+        return Remark(kind=kind, column=name, text=f"{held} Leave it out, {_option(name)}.")
+    if one.same:
         said = f"{shown(name)} repeats {shown(members[0])} in every row"
     else:
         what = f"a straight line of {shown(members[0])}" if kind == "duplicate" else f"a combination of {listed(members)}"

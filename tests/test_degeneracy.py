@@ -62,7 +62,7 @@ def test_every_straight_line_of_another_column_is_named(
     found, rank = dependences(moments(X), intercept)
     assert [(second, (first,))] == [(one.column, one.members) for one in found]
     assert found[0].exact
-    assert pytest.approx(slope, rel=1e-5 if offset > 1e6 else 1e-7) == found[0].slopes[0]
+    assert pytest.approx(slope, rel=1e-4 if offset > 1e6 else 1e-7) == found[0].slopes[0]
     assert d - 1 + intercept == rank
 
 
@@ -159,7 +159,7 @@ def test_a_constant_feature_is_as_the_intercept() -> None:
     X = np.column_stack([np.random.default_rng(1).normal(size=30), np.full(30, 0.1)])
     found = look(X)
     assert (2, 3, ["collinear"]) == (found.rank, found.parameters, [remark.kind for remark in found.remarks])
-    assert texts(found)[0].startswith("'b' never changes, as the intercept's column does")
+    assert texts(found)[0].startswith("'b' holds 0.1 in every row")
     assert ((), 2) == (look(X, intercept=False).remarks, look(X, intercept=False).rank)
 
 
@@ -187,7 +187,7 @@ def test_columns_of_which_few_digits_are_left() -> None:
     """1e14 ± 4 keeps two digits, 1e9 ± 1 seven; a target that far from zero takes the descent's tolerance for itself."""
     rng = np.random.default_rng(1)
     spread = rng.uniform(-1, 1, size=30)
-    found = look(np.column_stack([1e14 + 4 * spread, 1e9 + spread]))
+    found = look(np.column_stack([1e14 + 4 * spread, 1e9 + rng.uniform(-1, 1, size=30)]))
     assert [("narrow", "a")] == [(remark.kind, remark.column) for remark in found.remarks]
     assert "2 of the 16 digits of float64 are left" in texts(found)[0]
     far = look(rng.normal(size=(30, 1)), 1e9 + spread)
