@@ -178,7 +178,7 @@ def _few_rows(rows: int, rank: int, parameters: int) -> list[Remark]:
         return []
     text = f"{count(rows)} rows for {count(parameters)} parameters."
     if rank == rows:
-        text += " Some weights fit any target exactly, so that an R² of 1 says nothing."
+        text += " Some weights fit any target exactly, so that a perfect fit says nothing."
     if rows < parameters:
         text += " The weights are not unique."
     return [Remark(kind="few-rows", text=f"{text} Add rows, or leave columns out with --leave-out.")]
@@ -188,7 +188,7 @@ def _constant_target(moments: Moments, name: str) -> list[Remark]:
     if moments.low[-1] != moments.high[-1]:
         return []
     held = number(float(moments.low[-1]), plain=True)
-    text = f"{shown(name)} holds {held} in every row: there is nothing to explain, and R² is undefined. Name another target."
+    text = f"{shown(name)} holds {held} in every row: there is nothing to explain. Name another target."
     return [Remark(kind="constant-target", column=name, text=text)]
 
 

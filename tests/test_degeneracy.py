@@ -167,8 +167,9 @@ def test_fewer_rows_than_parameters() -> None:
     """Four rows and five parameters; of columns in so few rows only equal ones are named; as many rows fit any target too."""
     rng = np.random.default_rng(1)
     X = rng.normal(size=(4, 4))
-    few = "4 rows for 5 parameters. Some weights fit any target exactly, so that an R² of 1 says nothing. The weights are not unique."
-    assert [f"{few} Add rows, or leave columns out with --leave-out."] == texts(look(X))
+    few = "4 rows for 5 parameters. Some weights fit any target exactly, so that a perfect fit says nothing."
+    rest = "The weights are not unique. Add rows, or leave columns out with --leave-out."
+    assert [f"{few} {rest}"] == texts(look(X))
     assert (4, 5) == (look(X).rank, look(X).parameters)
     assert ["few-rows", "duplicate"] == [remark.kind for remark in look(np.column_stack([X, X[:, 1]])).remarks]
     square = look(X, intercept=False)

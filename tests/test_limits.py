@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,11 @@ def run(name: str, tmp_path: Path, **training: Any) -> Record:
     return record
 
 
+def found(values: Mapping[str, float | None]) -> Array:
+    """Weights by name as an array; NaN where there is none."""
+    return np.array(list(values.values()), dtype=np.float64)
+
+
 def exact(columns: list[Array], y: Array) -> list[Fraction]:
     """The least-squares weights and the intercept, by Gaussian elimination on the normal equations in rational numbers."""
     X = [[*map(Fraction, row), Fraction(1)] for row in zip(*(column.tolist() for column in columns), strict=True)]
@@ -82,12 +88,12 @@ def test_weights_of_any_size_are_those_of_exact_arithmetic(name: str, method: st
     assert record.diagnosis is not None
     for fit in record.fits:
         assert "converged" == fit.outcome
-        np.testing.assert_allclose([fit.weights[feature] or np.nan for feature in record.dataset.features], weights, rtol=1e-9)
+        np.testing.assert_allclose(found(fit.weights), weights, rtol=1e-9)
         assert pytest.approx(intercept, rel=1e-9) == fit.intercept
         assert fit.r2 is not None
         assert 0.99 < fit.r2 < 1
         assert {} == fit.reasons
-    np.testing.assert_allclose([*record.diagnosis.optimum.values()], weights, rtol=1e-9)
+    np.testing.assert_allclose(found(record.diagnosis.optimum), weights, rtol=1e-9)
     assert "converged" == record.verdict
 
 
@@ -127,8 +133,7 @@ def test_float32_has_scaled_features_right(tmp_path: Path) -> None:
     columns, y = TABLES["all at once"]
     record = run("all at once", tmp_path, dtype="float32", tolerance=1e-6)
     *weights, _ = map(float, exact(columns, y))
-    found = [record.fits[0].weights[feature] or np.nan for feature in record.dataset.features]
-    np.testing.assert_allclose(found, weights, rtol=1e-4)
+    np.testing.assert_allclose(found(record.fits[0].weights), weights, rtol=1e-4)
 
 
 @pytest.mark.parametrize("method", ["rows", "moments"])
@@ -137,18 +142,18 @@ def test_features_far_from_zero_that_are_not_standardised_are_diagnosed(method: 
     columns, y = TABLES["feature far from zero"]
     record = run("feature far from zero", tmp_path, method=method, standardize=False)
     *weights, _ = map(float, exact(columns, y))
-    found = record.diagnosis
-    assert found is not None
+    told = record.diagnosis
+    assert told is not None
     assert "exhausted" == record.verdict
     assert sentence(record).endswith("more than 1,000,000,000,000 epochs to close it. Leave out --no-standardize.")
-    assert (3, 3) == (found.rank, found.parameters)
-    np.testing.assert_allclose([*found.optimum.values()], weights, rtol=1e-5)
-    residual = y - np.column_stack([columns[0] - 1e9, columns[1], np.ones(ROWS)]) @ [*weights, 0]
-    assert pytest.approx(float(np.var(residual)), rel=1e-6) == found.optimum_loss
-    assert found.excess_loss is not None
-    assert found.optimum_loss is not None
+    assert (3, 3) == (told.rank, told.parameters)
+    np.testing.assert_allclose(found(told.optimum), weights, rtol=1e-5)
+    residual = y - np.column_stack([columns[0] - 1e9, columns[1], np.ones(ROWS)]) @ np.array([*weights, 0.0])
+    assert pytest.approx(float(np.var(residual)), rel=1e-6) == told.optimum_loss
+    assert told.excess_loss is not None
+    assert told.optimum_loss is not None
     assert record.fits[0].loss is not None
-    assert pytest.approx(record.fits[0].loss - found.optimum_loss, rel=1e-6) == found.excess_loss
+    assert pytest.approx(record.fits[0].loss - told.optimum_loss, rel=1e-6) == told.excess_loss
 
 
 def test_a_target_far_from_zero_is_not_said_to_be_fitted(tmp_path: Path) -> None:

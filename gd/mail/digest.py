@@ -196,8 +196,9 @@ def _section(digest: Digest, item: Item) -> Section:
 
 def _remarks(record: Record) -> tuple[str, ...]:
     found = record.dataset.remarks
-    more = f"{count(len(found) - _REMARKS)} more in the report."
-    return (*(visible(one.text, _SENTENCE) for one in found[:_REMARKS]), *([more] if len(found) > _REMARKS else []))
+    more = f"{count(len(found) - _REMARKS)} more such remarks in the report."
+    said = (f"Look at this: {visible(one.text, _SENTENCE)}" for one in found[:_REMARKS])
+    return (*said, *([more] if len(found) > _REMARKS else []))
 
 
 def _counts(digest: Digest) -> dict[str, int]:
