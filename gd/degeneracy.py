@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -70,13 +70,14 @@ def degeneracy(moments: Moments, table: Provenance, intercept: bool) -> Degenera
     """
     found, rank = dependences(moments, intercept)
     names, parameters = (*table.features, table.target), len(table.features) + intercept
+    origins = {feature: one.column for one in table.encoded for feature in one.features}
     ends = zip(moments.low.tolist(), moments.high.tolist(), names, strict=True)
     narrow = [_narrow(low, high, name, target=j == len(names) - 1) for j, (low, high, name) in enumerate(ends)]
     remarks = [
         *_few_rows(moments.n, rank, parameters),
         *_constant_target(moments, table.target),
         *_capped([one for one in narrow if one]),
-        *_capped([_dependent(one, names) for one in found]),
+        *_capped([_dependent(one, names, origins) for one in found]),
     ]
     return Degeneracy(rank, parameters, tuple(remarks))
 
@@ -208,22 +209,24 @@ def _narrow(low: float, high: float, name: str, target: bool) -> Remark | None:
     return Remark(kind="narrow", column=name, text=f"{text} Subtract a constant from the column before it is written.")
 
 
-def _dependent(one: Dependence, names: Sequence[str]) -> Remark:
+def _dependent(one: Dependence, names: Sequence[str], origins: Mapping[str, str]) -> Remark:
+    """What it says; a feature that was made from text is left out as the column that it came from."""
     name, members = names[one.column], [names[j] for j in one.members]
+    option = _option(origins.get(name, name))
     kind: Literal["duplicate", "collinear"] = "duplicate" if len(members) == 1 else "collinear"
     if not members:
         held = f"{shown(name)} holds {number(one.constant, plain=True)} in every row: its weight is not unique."
-        return Remark(kind=kind, column=name, text=f"{held} Leave it out, {_option(name)}.")
+        return Remark(kind=kind, column=name, text=f"{held} Leave it out, {option}.")
     if one.same:
         said = f"{shown(name)} repeats {shown(members[0])} in every row"
     else:
-        what = f"a straight line of {shown(members[0])}" if kind == "duplicate" else f"a combination of {listed(members)}"
+        what = f"a straight line of {shown(members[0])}" if kind == "duplicate" else f"a combination of {_row(members)}"
         said = f"{shown(name)} is {what}{_written(one, members)}"
     if one.exact:
         said += ": their weights are not unique, the predictions are."
     else:
         said += f", but for {number(one.residual, 1, plain=True)} of it: that rest alone tells their weights apart."
-    return Remark(kind=kind, column=name, text=f"{said} Leave one of them out, {_option(name)}.")
+    return Remark(kind=kind, column=name, text=f"{said} Leave one of them out, {option}.")
 
 
 def _written(one: Dependence, members: Sequence[str]) -> str:
@@ -238,6 +241,12 @@ def _written(one: Dependence, members: Sequence[str]) -> str:
         terms.append(number(abs(one.constant), plain=True))
     first, *rest = [(" - " if value < 0 else " + ", term) for value, term in zip(values, terms, strict=True)]
     return f" ({first[0].strip(' +')}{first[1]}{''.join(sign + term for sign, term in rest)})"
+
+
+def _row(members: Sequence[str]) -> str:
+    if len(members) > _WRITTEN:
+        return listed(members)
+    return f"{listed(members[:-1])} and {shown(members[-1])}"
 
 
 def _option(name: str) -> str:

@@ -177,6 +177,9 @@ class GradientCheck:
 def check_gradient(objective: Objective, spectrum: Spectrum) -> GradientCheck:
     """Compare a backend's gradient with central differences of its own loss, at the start and halfway to the optimum.
 
+    Directions whose curvature is below rounding beside the largest are not gone along: there the loss would be that of
+    predictions that cancel.
+
     A step is ∛ε of the change in a weight that would double the loss, which balances rounding and truncation; for a
     quadratic loss there is no truncation. Bind the objective to float64 arrays: float32 leaves too few digits.
 
@@ -186,7 +189,9 @@ def check_gradient(objective: Objective, spectrum: Spectrum) -> GradientCheck:
     """
     curvature = np.einsum("ij,j,ij->i", spectrum.vectors, spectrum.eigenvalues, spectrum.vectors)  # the Hessian's diagonal
     stated, measured = [], []
-    for theta in (np.zeros_like(spectrum.optimum), spectrum.optimum / 2):
+    seen = spectrum.eigenvalues > spectrum.eigenvalues[-1] * (100 * float(np.finfo(np.float64).eps)) ** 2
+    optimum = spectrum.vectors[:, seen] @ (spectrum.vectors[:, seen].T @ spectrum.optimum)
+    for theta in (np.zeros_like(optimum), optimum / 2):
         value, gradient = objective(theta)
         natural = np.sqrt(np.divide(max(value, 0.0), curvature, out=np.ones_like(curvature), where=curvature > 0))
         steps = float(np.finfo(np.float64).eps) ** (1 / 3) * np.where(natural > 0, natural, 1.0)

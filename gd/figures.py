@@ -380,7 +380,9 @@ def _gap(record: Record, log: EpochLog) -> Picture:
     _label_ends(axes, labels)
     worst = float(np.nanmax(gap)) if np.isfinite(gap).any() else math.nan
     caption = f"The largest gap between the backends' weights, in units of the last place that {record.training.dtype} holds"
-    if record.comparison.agree:
+    if record.comparison.agree and record.comparison.compared_by == "predictions":
+        caption += ". They are not unique, and their predictions agree: beyond the red line would be no disagreement."
+    elif record.comparison.agree:
         caption += ": rounding, and no more. Less than 0.1 is drawn as 0.1."
     else:
         caption += f". Beyond the red line they disagree, from epoch {count(record.comparison.first_epoch_apart)} on."

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gd.archive import read
-from gd.data import Array, Provenance, Source, bundled
+from gd.data import Array, Encoded, Provenance, Source, bundled
 from gd.degeneracy import Degeneracy, degeneracy, dependences
 from gd.moments import Moments, merge_all
 from gd.reading import read as read_table
@@ -128,7 +128,7 @@ def test_what_is_said_of_columns() -> None:
         f"'c' repeats 'a' in every row: {rest}": a,
         f"'c' is a straight line of 'a' (3 * 'a' + 5): {rest}": 3 * a + 5,
         f"'c' is a straight line of 'b' (-2.5 * 'b'): {rest}": -2.5 * b,
-        f"'c' is a combination of 'a', 'b' (-'a' - 'b' + 1): {rest}": 1 - a - b,
+        f"'c' is a combination of 'a' and 'b' (-'a' - 'b' + 1): {rest}": 1 - a - b,
     }
     for expected, c in said.items():
         assert [expected] == texts(look(np.column_stack([a, b, c])))
@@ -205,6 +205,18 @@ def test_names_are_quoted_for_the_shell() -> None:
         (said,) = texts(look(np.column_stack([a, a]), names=("a", name)))
         assert said.endswith(f"Leave one of them out, {option}")
         assert len(said) < 500
+
+
+def test_what_was_made_from_text_is_left_out_as_its_column() -> None:
+    """A level that another column holds too: the option names the column, which is what a command knows."""
+    level = np.arange(30.0) % 2
+    table = Provenance(
+        name="t", path="t.csv", target="y", features=("flag", "colour=red"),
+        encoded=(Encoded(column="colour", kind="category", levels=("blue", "red"), features=("colour=red",)),),
+    )  # fmt: skip
+    (remark,) = degeneracy(moments(np.column_stack([level, level])), table, intercept=True).remarks
+    assert remark.text.startswith("'colour=red' repeats 'flag' in every row")
+    assert remark.text.endswith("--leave-out colour.")
 
 
 def test_many_repeated_columns_are_said_in_few_words() -> None:
