@@ -170,7 +170,7 @@ def _scaled(R: Array, rows: int) -> tuple[Array, Array] | None:
 class GradientCheck:
     """A backend's gradient held against central differences of the loss that it states."""
 
-    ratio: float  # 1 where the gradient is right; NaN where the loss is flat
+    ratio: float  # 1 where the gradient is right; NaN where the loss is flat, or overflows
     error: float  # length of what the ratio does not explain, relative to the gradient
 
 
@@ -191,24 +191,28 @@ def check_gradient(objective: Objective, spectrum: Spectrum) -> GradientCheck:
     stated, measured = [], []
     seen = spectrum.eigenvalues > spectrum.eigenvalues[-1] * (100 * float(np.finfo(np.float64).eps)) ** 2
     optimum = spectrum.vectors[:, seen] @ (spectrum.vectors[:, seen].T @ spectrum.optimum)
-    for theta in (np.zeros_like(optimum), optimum / 2):
-        value, gradient = objective(theta)
-        natural = np.sqrt(np.divide(max(value, 0.0), curvature, out=np.ones_like(curvature), where=curvature > 0))
-        steps = float(np.finfo(np.float64).eps) ** (1 / 3) * np.where(natural > 0, natural, 1.0)
-        central = np.empty_like(gradient)
-        for j, h in enumerate(np.maximum(steps, 4 * np.spacing(np.abs(theta)))):
-            offset = np.zeros_like(theta)
-            offset[j] = h
-            above, below = theta + offset, theta - offset
-            central[j] = (objective(above)[0] - objective(below)[0]) / (above[j] - below[j])
-        stated.append(gradient)
-        measured.append(central)
-    g, d = np.concatenate(stated), np.concatenate(measured)
-    length = float(d @ d)
-    if not 0 < length < math.inf:
-        return GradientCheck(math.nan, math.nan)
-    ratio = float(g @ d) / length
-    return GradientCheck(ratio, float(np.linalg.norm(g - ratio * d)) / math.sqrt(length))
+    with np.errstate(over="ignore", invalid="ignore"):
+        for theta in (np.zeros_like(optimum), optimum / 2):
+            value, gradient = objective(theta)
+            natural = np.divide(math.sqrt(max(value, 0.0)), np.sqrt(curvature), out=np.ones_like(theta), where=curvature > 0)
+            steps = float(np.finfo(np.float64).eps) ** (1 / 3) * np.where(natural > 0, natural, 1.0)
+            central = np.empty_like(gradient)
+            for j, h in enumerate(np.maximum(steps, 4 * np.spacing(np.abs(theta)))):
+                offset = np.zeros_like(theta)
+                offset[j] = h
+                above, below = theta + offset, theta - offset
+                central[j] = (objective(above)[0] - objective(below)[0]) / (above[j] - below[j])
+            stated.append(gradient)
+            measured.append(central)
+        g, d = np.concatenate(stated), np.concatenate(measured)
+        largest = float(np.abs(d).max())
+        if not 0 < largest < math.inf:
+            return GradientCheck(math.nan, math.nan)
+        g, d = g / largest, d / largest  # whose squares neither overflow nor vanish
+        length = float(d @ d)
+        ratio = float(g @ d) / length
+        error = float(np.linalg.norm(g - ratio * d)) / math.sqrt(length)
+    return GradientCheck(ratio, error) if math.isfinite(error) else GradientCheck(math.nan, math.nan)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -407,12 +407,15 @@ def _fit(name: str, title: str, trace: Trace, reading: Reading, intercept: bool,
     spread = reading.moments.target_variance
     constant = bool(reading.moments.low[-1] == reading.moments.high[-1])
     loss = _finite(trace.final_loss)
+    explained = None if loss is None or spread == 0 else _finite(1 - loss / spread)
     with np.errstate(over="ignore", invalid="ignore"):
         weights = scaling.to_units(trace.theta[-1].astype(np.float64), intercept)
     if loss is None:
         reasons |= {"loss": begins, "r2": begins}
     elif constant:
         reasons["r2"] = "the target never changes"
+    elif explained is None:
+        reasons["r2"] = "the loss is too large beside the target's variance, or that is less than float64 holds"
     if not np.isfinite(weights).all():
         reasons |= {"weights": begins, "intercept": begins}
     if not intercept:
@@ -423,7 +426,7 @@ def _fit(name: str, title: str, trace: Trace, reading: Reading, intercept: bool,
         outcome=trace.outcome,
         epochs=len(trace),
         loss=loss,
-        r2=None if loss is None or constant else _finite(1 - loss / spread),
+        r2=None if constant else explained,
         gradient_norm=_finite(float(trace.gradient_norm[-1])),
         intercept=_finite(float(weights[-1])) if intercept else None,
         weights={feature: _finite(float(weight)) for feature, weight in zip(features, weights[: len(features)], strict=True)},
@@ -504,7 +507,7 @@ def _findings(
     checks = dict(zip(training.backends, diagnosis.gradients, strict=True))
     for name, check in checks.items():
         if not math.isfinite(check.ratio):
-            flat = "the loss is flat where the gradient was checked"
+            flat = "the loss is flat, or not finite, where the gradient was checked"
             reasons |= {f"gradient_ratio.{name}": flat, f"gradient_error.{name}": flat}
     with np.errstate(over="ignore", invalid="ignore"):
         optimum = scaling.to_units(found.optimum, training.intercept)

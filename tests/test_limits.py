@@ -162,3 +162,27 @@ def test_a_target_far_from_zero_is_not_said_to_be_fitted(tmp_path: Path) -> None
     assert "came to rest after" in sentence(record)
     assert "under a tolerance of 10⁻¹⁰" in sentence(record)
     assert [("narrow", "y")] == [(remark.kind, remark.column) for remark in record.dataset.remarks]
+
+
+@pytest.mark.parametrize(
+    ("columns", "y", "training"),
+    [
+        ([1e140 * NOISE[0], 1e-140 * NOISE[1]], 1e140 * PLAIN, {"standardize": False, "intercept": False}),
+        ([1e140 * NOISE[0]], 1e-140 * PLAIN, {"standardize": False}),
+        ([1e-140 * NOISE[0]], 1e140 * PLAIN, {"standardize": False, "intercept": False}),
+        ([0 * NOISE[0], 0 * NOISE[1]], PLAIN, {"intercept": False}),
+        ([1e9 + NOISE[0]], 1e-100 * PLAIN, {"standardize": False, "learning_rate": 17.0}),
+        ([NOISE[0], NOISE[1]], 1e140 * np.sign(NOISE[2]), {"learning_rate": 30.0}),
+    ],
+)
+def test_the_ends_of_the_range_end_in_a_report(columns: list[Array], y: Array, training: dict[str, Any], tmp_path: Path) -> None:
+    """Whatever comes of it, every number that is not finite has a reason, and the pictures are drawn without a warning."""
+    path = write_csv(tmp_path / "t.csv", np.column_stack(columns), y)
+    names = tuple(f"x{j}" for j in range(len(columns)))
+    settings = Training.model_validate({"epochs": 300, **training})
+    record = read(run_tasks(Source(path=str(path), target="y", features=names), settings, tmp_path)).record
+    assert record.verdict in {"converged", "exhausted", "diverged"}
+    for fit in record.fits:
+        missing = {name for name in ("loss", "r2") if getattr(fit, name) is None}
+        missing |= {"weights"} if None in fit.weights.values() else set()
+        assert missing <= set(fit.reasons)
