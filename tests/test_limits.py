@@ -175,7 +175,7 @@ def test_a_target_far_from_zero_is_not_said_to_be_fitted(tmp_path: Path) -> None
         ([NOISE[0], NOISE[1]], 1e140 * np.sign(NOISE[2]), {"learning_rate": 30.0}),
     ],
 )
-def test_the_ends_of_the_range_end_in_a_report(columns: list[Array], y: Array, training: dict[str, Any], tmp_path: Path) -> None:
+def test_the_range_ends_in_a_report(columns: list[Array], y: Array, training: dict[str, Any], tmp_path: Path) -> None:
     """Whatever comes of it, every number that is not finite has a reason, and the pictures are drawn without a warning."""
     path = write_csv(tmp_path / "t.csv", np.column_stack(columns), y)
     names = tuple(f"x{j}" for j in range(len(columns)))
