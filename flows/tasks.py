@@ -5,10 +5,9 @@ Tasks hand each other the path of a run's draft folder and small values, never a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 from prefect import task
@@ -18,9 +17,10 @@ from flows.progress import Following
 from gd import archive, backends, problems
 from gd.archive import Draft
 from gd.comparison import compare
-from gd.data import Array, DataError, Provenance, Scaling
+from gd.data import Array, Scaling
+from gd.degeneracy import degeneracy
 from gd.diagnosis import GradientCheck, Spectrum, check_gradient, diagnose, spectrum
-from gd.notation import visible
+from gd.limits import check_design, check_values
 from gd.optimizers import gradient_descent
 from gd.reading import Reading
 from gd.record import Run, epoch_log, trained
@@ -34,6 +34,7 @@ __all__ = ["compare_traces", "keep", "prepare", "render", "sweep_rates", "train_
 def prepare(name: str, draft: Draft, training: Training) -> float:
     """Scale the features, find the curvature of the loss, and settle the learning rate."""
     data = Reading.load(draft.work)
+    check_values(data)
     if training.standardize:
         scaling = data.moments.scaling(center=training.intercept)
     else:
@@ -42,7 +43,7 @@ def prepare(name: str, draft: Draft, training: Training) -> float:
         design, y = problems.design(scaling.apply(data.rows.X), training.intercept), data.rows.y
     else:
         design, y = data.moments.compressed(scaling, training.intercept)
-    _check_size(data.provenance, design, y)
+    check_design(data, scaling, design, y, training)
     found = spectrum(design, y)
     found.save(draft.work / "spectrum.npz")
     np.save(draft.work / "design.npy", design)
@@ -103,14 +104,20 @@ def compare_traces(
 ) -> None:
     """Compare the backends, diagnose the descent, and write `run.json` and the log of the epochs into the draft."""
     data = Reading.load(draft.work)
+    determined = degeneracy(data.moments, data.provenance, training.intercept)
+    remarks = (*data.provenance.remarks, *determined.remarks)
+    data = replace(data, provenance=data.provenance.model_copy(update={"remarks": remarks}))
     scaling = Scaling(*np.load(draft.work / "scaling.npy"))
     sweeps = [Sweep.load(draft.work / f"sweep-{backend}.npz") for backend in training.backends if training.sweeps]
     traces = [Trace.load(draft.work / f"trace-{backend}.npz") for backend in training.backends]
     design = _load(draft, "design")
     found = Spectrum.load(draft.work / "spectrum.npz")
     size, growth = np.sqrt(np.einsum("ij,ij->j", design, design) / len(design)), found.contraction(learning_rate)
-    comparison = compare(traces, size, rows=len(design), rate=learning_rate, growth=growth)
-    diagnosis = diagnose(found, learning_rate, traces, [GradientCheck(*check) for check in checks])
+    unique = determined.unique and found.condition < 1 / float(np.finfo(training.dtype).eps)  # else half the digits are gone
+    comparison = compare(
+        traces, size, rows=len(design), rate=learning_rate, growth=growth, root=found.root, unique=unique
+    )  # fmt: skip
+    diagnosis = diagnose(found, learning_rate, traces, [GradientCheck(*check) for check in checks], determined.rank)
     titles = [backends.get(backend).title for backend in training.backends]
     finished = run.model_copy(update={"finished": datetime.now(UTC)})
     record = trained(finished, data, training, scaling, titles, traces, comparison, diagnosis, sweeps)
@@ -134,16 +141,6 @@ def keep(name: str, draft: Draft) -> str:
 def _together(rows: int) -> int:
     """Learning rates in one product: as many as 8 MB of residuals hold, which was fastest; eight if they fit in 256 MB."""
     return max(2**20 // rows, min(8, 2**25 // rows), 1)
-
-
-def _check_size(source: Provenance, design: Array, y: Array) -> None:
-    """Refuse columns whose sum of squares overflows: every loss would be infinite."""
-    limit = math.sqrt(float(np.finfo(np.float64).max) / len(design)) / 4
-    columns = zip([*source.features, source.target], [*design.T[: len(source.features)], y], strict=True)
-    for name, values in columns:
-        if not np.abs(values).max() <= limit:
-            where = f"{Path(source.path).name}, column {visible(name)!r}"
-            raise DataError(where, "its squares are more than float64 holds.", "Divide the column by a power of ten.")
 
 
 def _load(draft: Draft, name: str) -> Array:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
+from itertools import combinations
+from typing import Literal
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -22,11 +24,14 @@ class Comparison:
 
     loss_gap: Array  # (k,), of the losses before the step
     relative_loss_gap: Array  # (k,), of √(loss · largest loss so far)
+    prediction_gap: Array  # (k,), of the predictions after the step, root mean square over all rows; NaN as the weights' gap
+    relative_prediction_gap: Array  # (k,), of what the predictions have moved; NaN in the same places
     weight_gap: Array  # (k,), of any one weight after the step, as trained; NaN where no two backends' weights were kept
     relative_weight_gap: Array  # (k,), of that weight's scale; NaN in the same places
     tolerance: float  # that both relative gaps are held to, at the last epoch; at most 1
     first_epoch_apart: int | None  # None where they never part
     kept: Array  # (m,), the epochs after which the weights could be compared
+    by: Literal["weights", "predictions"] = "weights"  # what decides beside the losses
 
     @property
     def agree(self) -> bool:
@@ -64,6 +69,8 @@ def compare(
     rows: int = 1,
     rate: float = math.inf,
     growth: float = 1.0,
+    root: Array | None = None,
+    unique: bool = True,
 ) -> Comparison:
     """Compare traces epoch by epoch, as far as the shortest goes.
 
@@ -72,6 +79,10 @@ def compare(
     trace, or √(largest loss so far) / `feature_size` where that is larger, the change in the weight that would move the loss
     by as much; but never more than the steps can have moved it, Σ 2 α `feature_size` √loss. From the first value that is not
     finite on there is nothing to compare, and the gaps are NaN; if only some of the traces diverged, they part there.
+
+    A prediction is compared relative to the largest root mean square that the predictions have had in any trace, or as much
+    of √(largest loss so far) as the steps can have moved them where that is larger. Where weights are not unique, rounding
+    may lead two backends to different ones that are equally good: there the predictions decide in their place.
 
     Where weights were thinned, the losses are compared at every epoch and the weights where every trace has them. What parts
     in between shows at the next of these, or in a loss before it: the first epoch apart is the first at which it was seen.
@@ -83,6 +94,9 @@ def compare(
         rows: n, over which each gradient sums.
         rate: α, the learning rate.
         growth: max |1 - αλ|; above 1 the descent is unstable and enlarges rounding.
+        root: S with ‖S δ‖ the root mean square over all rows of the predictions by weights δ, (p, p), as in
+            `gd.diagnosis.Spectrum`; predictions are not compared when None.
+        unique: whether one choice of weights is the best, to what the dtype can tell; False needs `root`.
 
     Raises:
         ValueError: if there is no trace, or if they differ in their number of weights or dtype.
@@ -100,8 +114,8 @@ def compare(
     finite[kept] &= np.isfinite(theta).all(axis=(0, 2))
     until = k if finite.all() else int(np.argmin(finite))
     at = kept[kept < until]
-    loss_gap, relative_loss, weight_gap, relative_weight = np.full((4, k), np.nan)
-    with np.errstate(over="ignore", divide="ignore"):
+    loss_gap, relative_loss, weight_gap, relative_weight, prediction_gap, relative_prediction = np.full((6, k), np.nan)
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
         loss_gap[:until] = np.ptp(loss[:, :until], axis=0)
         now = np.abs(loss[:, :until]).max(axis=0)
         most = np.sqrt(np.maximum.accumulate(now))
@@ -114,13 +128,29 @@ def compare(
             scale = np.maximum(scale, np.minimum(most[at, None] / feature_size, moved))
         weight_gap[at] = gap.max(axis=1)
         relative_weight[at] = _ratio(gap, scale).max(axis=1)
+        if root is not None:
+            gap = reduce(np.maximum, (_rms(a - b, root) for a, b in combinations(theta, 2)), np.zeros(len(at)))
+            scale = np.maximum.accumulate(reduce(np.maximum, (_rms(one, root) for one in theta)))
+            moved = 2 * rate * float((root * root).sum()) * np.cumsum(np.sqrt(now))[at]
+            prediction_gap[at] = gap
+            relative_prediction[at] = _ratio(gap, np.maximum(scale, np.minimum(most[at], moved)))
 
     allowed = tolerance(traces[0].theta.dtype, k, rows, growth)
-    apart = np.flatnonzero((relative_weight[:until] > allowed[:until]) | (relative_loss[:until] > allowed[:until]))
+    by: Literal["weights", "predictions"] = "weights" if unique or root is None else "predictions"
+    held = relative_weight if by == "weights" else relative_prediction
+    apart = np.flatnonzero((held[:until] > allowed[:until]) | (relative_loss[:until] > allowed[:until]))
     first = int(apart[0]) if len(apart) else None
     if first is None and until < k and allowed[until] < 1 and not all(t.outcome == Outcome.DIVERGED for t in traces):
         first = until
-    return Comparison(loss_gap, relative_loss, weight_gap, relative_weight, min(float(allowed[-1]), 1.0), first, kept)
+    return Comparison(
+        loss_gap, relative_loss, prediction_gap, relative_prediction, weight_gap, relative_weight,
+        min(float(allowed[-1]), 1.0), first, kept, by,
+    )  # fmt: skip
+
+
+def _rms(theta: Array, root: Array) -> Array:
+    """Root mean square of the predictions by each weights, (m,), of (m, p)."""
+    return np.asarray(np.linalg.norm(theta @ root.T, axis=1))
 
 
 def _ratio(gap: Array, scale: Array) -> Array:

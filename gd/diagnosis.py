@@ -30,6 +30,7 @@ class Spectrum:
     optimum: Array  # (p,), θ*; the shortest one where several are
     optimum_loss: float  # J*
     start: Array  # (p,), Vᵀ(0 - θ*): where a descent from zero begins, in eigenvectors
+    root: Array  # (p, p), S with SᵀS = H/2: ‖S δ‖ is the root mean square of the predictions by weights δ
 
     @property
     def stable_below(self) -> float:
@@ -64,8 +65,8 @@ class Spectrum:
     def excess(self, theta: Array) -> Array:
         """J(θ) - J*, (k,), of weights (k, p), without the cancellation of subtracting two losses."""
         with np.errstate(over="ignore", invalid="ignore"):
-            along = (theta - self.optimum) @ self.vectors
-            return np.asarray((along * along) @ self.eigenvalues / 2)
+            further = (theta - self.optimum) @ self.root.T
+            return np.asarray(np.vecdot(further, further))
 
     def predicted_excess(self, rate: float, epochs: Array) -> Array:
         """J(θ) - J* after so many exact steps from zero, ½ Σ λᵢ cᵢ² (1 - αλᵢ)²ᵗ, (k,)."""
@@ -101,14 +102,17 @@ class Spectrum:
         with path.open("wb") as file:
             np.savez(
                 file, eigenvalues=self.eigenvalues, vectors=self.vectors, optimum=self.optimum,
-                optimum_loss=self.optimum_loss, start=self.start,
+                optimum_loss=self.optimum_loss, start=self.start, root=self.root,
             )  # fmt: skip
 
     @classmethod
     def load(cls, path: Path) -> Spectrum:
         """Read what `save` wrote."""
         with np.load(path) as saved:
-            return cls(saved["eigenvalues"], saved["vectors"], saved["optimum"], float(saved["optimum_loss"]), saved["start"])
+            return cls(
+                saved["eigenvalues"], saved["vectors"], saved["optimum"], float(saved["optimum_loss"]), saved["start"],
+                saved["root"],
+            )  # fmt: skip
 
 
 def spectrum(X: Array, y: Array) -> Spectrum:
@@ -116,7 +120,9 @@ def spectrum(X: Array, y: Array) -> Spectrum:
 
     From the triangle R of X's QR decomposition and its singular values σ, with λ = 2 σ²/n: the Hessian 2 XᵀX/n itself would
     square the condition number, and with columns far from zero lose the directions that matter. R is made block by block, so
-    that no second X is needed. As in `numpy.linalg.lstsq`, a direction with σ ≤ max(n, p) ε σmax counts as flat.
+    that no second X is needed. As in `numpy.linalg.lstsq`, a direction with σ ≤ max(n, p) ε σmax counts as flat, unless it is
+    only beside columns that are so much larger: where the columns are independent once each is scaled to length 1, the small
+    curvatures are those of the inverse of R, from scaled columns too.
 
     Args:
         X: the design matrix, a column of ones last where there is an intercept, float64, (n, p).
@@ -135,24 +141,44 @@ def spectrum(X: Array, y: Array) -> Spectrum:
     U, sizes, vectors = U[:, ::-1], sizes[::-1], Vt.T[:, ::-1]  # ascending
     flat = sizes <= sizes[-1] * max(n, p) * float(np.finfo(np.float64).eps)
     values = np.where(flat, 0.0, 2 / n * sizes**2)
-    optimum = vectors @ np.divide(U.T @ R[:p, p], sizes, out=np.zeros(p), where=~flat)
     evaluate = least_squares(X, y).value_and_gradient
-    _, gradient = evaluate(optimum, X, y)
-    optimum = optimum - vectors @ np.divide(vectors.T @ gradient, values, out=np.zeros(p), where=~flat)
+    if flat.any() and (scaled := _scaled(R[:p, :p], max(n, p))) is not None:
+        B, size = scaled
+        W, longest, _ = np.linalg.svd(np.linalg.inv(B) / size[:, None])
+        small = np.flatnonzero(flat)
+        values[small], vectors[:, small] = 2 / n / longest[: len(small)] ** 2, W[:, : len(small)]
+        optimum = np.linalg.solve(B, R[:p, p]) / size
+    else:
+        optimum = vectors @ np.divide(U.T @ R[:p, p], sizes, out=np.zeros(p), where=~flat)
+        _, gradient = evaluate(optimum, X, y)
+        optimum = optimum - vectors @ np.divide(vectors.T @ gradient, values, out=np.zeros(p), where=~flat)
     loss, _ = evaluate(optimum, X, y)
-    return Spectrum(values, np.ascontiguousarray(vectors), optimum, float(loss), -(vectors.T @ optimum))
+    root = R[:p, :p] / math.sqrt(n)
+    return Spectrum(values, np.ascontiguousarray(vectors), optimum, float(loss), -(vectors.T @ optimum), root)
+
+
+def _scaled(R: Array, rows: int) -> tuple[Array, Array] | None:
+    """R with columns of length 1 and these lengths, where no direction of it is flat; else None."""
+    size = np.linalg.norm(R, axis=0)
+    if not (size > 0).all():
+        return None
+    sizes = np.linalg.svd(R / size, compute_uv=False)
+    return (R / size, size) if sizes[-1] > sizes[0] * rows * float(np.finfo(np.float64).eps) else None
 
 
 @dataclass(frozen=True, slots=True)
 class GradientCheck:
     """A backend's gradient held against central differences of the loss that it states."""
 
-    ratio: float  # 1 where the gradient is right; NaN where the loss is flat
+    ratio: float  # 1 where the gradient is right; NaN where the loss is flat, or overflows
     error: float  # length of what the ratio does not explain, relative to the gradient
 
 
 def check_gradient(objective: Objective, spectrum: Spectrum) -> GradientCheck:
     """Compare a backend's gradient with central differences of its own loss, at the start and halfway to the optimum.
+
+    Directions whose curvature is below rounding beside the largest are not gone along: there the loss would be that of
+    predictions that cancel.
 
     A step is ∛ε of the change in a weight that would double the loss, which balances rounding and truncation; for a
     quadratic loss there is no truncation. Bind the objective to float64 arrays: float32 leaves too few digits.
@@ -163,24 +189,30 @@ def check_gradient(objective: Objective, spectrum: Spectrum) -> GradientCheck:
     """
     curvature = np.einsum("ij,j,ij->i", spectrum.vectors, spectrum.eigenvalues, spectrum.vectors)  # the Hessian's diagonal
     stated, measured = [], []
-    for theta in (np.zeros_like(spectrum.optimum), spectrum.optimum / 2):
-        value, gradient = objective(theta)
-        natural = np.sqrt(np.divide(max(value, 0.0), curvature, out=np.ones_like(curvature), where=curvature > 0))
-        steps = float(np.finfo(np.float64).eps) ** (1 / 3) * np.where(natural > 0, natural, 1.0)
-        central = np.empty_like(gradient)
-        for j, h in enumerate(steps):
-            offset = np.zeros_like(theta)
-            offset[j] = h
-            above, below = theta + offset, theta - offset
-            central[j] = (objective(above)[0] - objective(below)[0]) / (above[j] - below[j])
-        stated.append(gradient)
-        measured.append(central)
-    g, d = np.concatenate(stated), np.concatenate(measured)
-    length = float(d @ d)
-    if not 0 < length < math.inf:
-        return GradientCheck(math.nan, math.nan)
-    ratio = float(g @ d) / length
-    return GradientCheck(ratio, float(np.linalg.norm(g - ratio * d)) / math.sqrt(length))
+    seen = spectrum.eigenvalues > spectrum.eigenvalues[-1] * (100 * float(np.finfo(np.float64).eps)) ** 2
+    optimum = spectrum.vectors[:, seen] @ (spectrum.vectors[:, seen].T @ spectrum.optimum)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for theta in (np.zeros_like(optimum), optimum / 2):
+            value, gradient = objective(theta)
+            natural = np.divide(math.sqrt(max(value, 0.0)), np.sqrt(curvature), out=np.ones_like(theta), where=curvature > 0)
+            steps = float(np.finfo(np.float64).eps) ** (1 / 3) * np.where(natural > 0, natural, 1.0)
+            central = np.empty_like(gradient)
+            for j, h in enumerate(np.maximum(steps, 4 * np.spacing(np.abs(theta)))):
+                offset = np.zeros_like(theta)
+                offset[j] = h
+                above, below = theta + offset, theta - offset
+                central[j] = (objective(above)[0] - objective(below)[0]) / (above[j] - below[j])
+            stated.append(gradient)
+            measured.append(central)
+        g, d = np.concatenate(stated), np.concatenate(measured)
+        largest = float(np.abs(d).max())
+        if not 0 < largest < math.inf:
+            return GradientCheck(math.nan, math.nan)
+        g, d = g / largest, d / largest  # whose squares neither overflow nor vanish
+        length = float(d @ d)
+        ratio = float(g @ d) / length
+        error = float(np.linalg.norm(g - ratio * d)) / math.sqrt(length)
+    return GradientCheck(ratio, error) if math.isfinite(error) else GradientCheck(math.nan, math.nan)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -193,9 +225,12 @@ class Diagnosis:
     predicted_epochs_best: float  # the same at the best rate
     excess_loss: float  # J - J* where training ended, of the backend that ended furthest from the optimum
     gradients: tuple[GradientCheck, ...]  # one a backend
+    rank: int  # of the design matrix, of as many columns as there are parameters
 
 
-def diagnose(spectrum: Spectrum, rate: float, traces: Sequence[Trace], gradients: Sequence[GradientCheck]) -> Diagnosis:
+def diagnose(
+    spectrum: Spectrum, rate: float, traces: Sequence[Trace], gradients: Sequence[GradientCheck], rank: int | None = None
+) -> Diagnosis:
     """Put the curvature, the step and the traces together.
 
     Args:
@@ -203,6 +238,7 @@ def diagnose(spectrum: Spectrum, rate: float, traces: Sequence[Trace], gradients
         rate: the learning rate that was used.
         traces: one a backend.
         gradients: one a backend, in the same order.
+        rank: of the design matrix, from `gd.degeneracy`; the directions that curve when None.
     """
     ends = np.array([trace.theta[-1] for trace in traces], dtype=np.float64)
     return Diagnosis(
@@ -212,6 +248,7 @@ def diagnose(spectrum: Spectrum, rate: float, traces: Sequence[Trace], gradients
         predicted_epochs_best=spectrum.epochs_to(spectrum.best_rate) if spectrum.best_rate < math.inf else 0,
         excess_loss=float(spectrum.excess(ends).max()),
         gradients=tuple(gradients),
+        rank=int(np.count_nonzero(spectrum.eigenvalues)) if rank is None else rank,
     )
 
 

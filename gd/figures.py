@@ -75,7 +75,7 @@ def draw(record: Record, log: EpochLog) -> list[Picture]:
         makers.append(_gap)
     if record.sweep is not None:
         makers.append(_rates)
-    if record.diagnosis.hessian is not None:
+    if record.diagnosis.hessian is not None and _has_a_surface(record):
         makers.append(_parabola if len(record.diagnosis.eigenvalues) == 1 else _contours)
     with _style():
         return [maker(record, log) for maker in makers]
@@ -160,14 +160,13 @@ def _log_axis(axes: Axes, values: Iterable[Array]) -> bool:
     if len(positive) == 0 or positive.max() < 10 * positive.min():
         _plain_numbers(axes.yaxis)
         return False
+    axes.set_autoscaley_on(False)  # its margins leave the range of float64 where values near its end do not
     axes.set_yscale("log", nonpositive="mask")
     low, high = math.log10(positive.min()), math.log10(positive.max())
-    pad = 0.06 * (high - low)
-    axes.set_ylim(10.0 ** max(low - pad, -307), 10.0 ** min(high + pad, 307))
-    every = max(math.ceil((high - low) / 6), 1)
-    axes.yaxis.set_major_locator(
-        FixedLocator([10.0**d for d in range(math.ceil(low - pad), math.floor(high + pad) + 1, every)])
-    )
+    pad, every = 0.06 * (high - low), max(math.ceil((high - low) / 6), 1)
+    low, high = max(low - pad, -307), min(high + pad, 307)
+    axes.set_ylim(10.0**low, 10.0**high)
+    axes.yaxis.set_major_locator(FixedLocator([10.0**d for d in range(math.ceil(low), math.floor(high) + 1, every)]))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value, 2)))
     return True
@@ -380,7 +379,9 @@ def _gap(record: Record, log: EpochLog) -> Picture:
     _label_ends(axes, labels)
     worst = float(np.nanmax(gap)) if np.isfinite(gap).any() else math.nan
     caption = f"The largest gap between the backends' weights, in units of the last place that {record.training.dtype} holds"
-    if record.comparison.agree:
+    if record.comparison.agree and record.comparison.compared_by == "predictions":
+        caption += ". They are not unique, and their predictions agree: beyond the red line would be no disagreement."
+    elif record.comparison.agree:
         caption += ": rounding, and no more. Less than 0.1 is drawn as 0.1."
     else:
         caption += f". Beyond the red line they disagree, from epoch {count(record.comparison.first_epoch_apart)} on."
@@ -582,6 +583,16 @@ def _as_trained(record: Record, log: EpochLog, fit: Fit) -> tuple[Array, Array]:
     with np.errstate(over="ignore", invalid="ignore"):
         path = np.vstack([np.zeros(weights.shape[1]), _scaling(record).from_units(weights, intercept)])
     return np.append(0, epochs + 1), path
+
+
+def _has_a_surface(record: Record) -> bool:
+    """Whether the loss around the optimum is of a size that can be drawn, and every weight visible beside the others."""
+    assert record.diagnosis is not None
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        optimum = np.abs(_optimum_as_trained(record))
+        steepest = record.diagnosis.curvature[1]
+        sizes = np.append(optimum, [steepest, steepest * optimum.max() ** 2])
+    return steepest > 0 and bool(((sizes == 0) | ((sizes > 1e-100) & (sizes < 1e100))).all())
 
 
 def _optimum_as_trained(record: Record) -> Array:

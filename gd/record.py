@@ -130,6 +130,9 @@ class Agreement(_Part):
     max_loss_gap: float | None
     max_relative_weight_gap: float | None
     max_relative_loss_gap: float | None
+    max_prediction_gap: float | None = None  # root mean square over all rows, in units of the target
+    max_relative_prediction_gap: float | None = None
+    compared_by: Literal["weights", "predictions"] = "weights"  # what decides beside the losses
     tolerance: float
     first_epoch_apart: int | None
     reasons: dict[str, str] = Field(default_factory=dict)
@@ -143,7 +146,10 @@ class Findings(_Part):
     stable_below: float | None
     best_rate: float | None
     contraction: float
+    rank: int | None = None  # of the design matrix; None in records of before it was kept
+    parameters: int | None = None  # the weights are unique where the rank is as large
     optimum_loss: float | None
+    target_variance: float | None = None
     first_excess_loss: float | None
     first_gradient_norm: float | None
     excess_loss: float | None
@@ -307,7 +313,7 @@ def trained(
         training=_settings(training, diagnosis.rate, scaling, reading.method, max(trace.keep_weights for trace in traces)),
         fits=fits,
         comparison=_agreement(comparison),
-        diagnosis=_findings(diagnosis, reading.provenance.features, training, scaling, traces),
+        diagnosis=_findings(diagnosis, reading, training, scaling, traces),
         sweep=_tries(training.backends, sweeps, diagnosis) if sweeps else None,
         verdict=_verdict(fits, comparison),
     )
@@ -424,14 +430,17 @@ def _fit(name: str, title: str, trace: Trace, reading: Reading, intercept: bool,
     overflowed = not (np.isfinite(trace.loss[-1]) and math.isfinite(trace.final_loss))
     begins = f"not finite from epoch {0 if last is None else last + 1} on"
     spread = reading.moments.target_variance
-    constant = spread == 0
+    constant = bool(reading.moments.low[-1] == reading.moments.high[-1])
     loss = _finite(trace.final_loss)
+    explained = None if loss is None or spread == 0 else _finite(1 - loss / spread)
     with np.errstate(over="ignore", invalid="ignore"):
         weights = scaling.to_units(trace.theta[-1].astype(np.float64), intercept)
     if loss is None:
         reasons |= {"loss": begins, "r2": begins}
     elif constant:
         reasons["r2"] = "the target never changes"
+    elif explained is None:
+        reasons["r2"] = "the loss is too large beside the target's variance, or that is less than float64 holds"
     if not np.isfinite(weights).all():
         reasons |= {"weights": begins, "intercept": begins}
     if not intercept:
@@ -442,7 +451,7 @@ def _fit(name: str, title: str, trace: Trace, reading: Reading, intercept: bool,
         outcome=trace.outcome,
         epochs=len(trace),
         loss=loss,
-        r2=None if loss is None or constant else _finite(1 - loss / spread),
+        r2=None if constant else explained,
         gradient_norm=_finite(float(trace.gradient_norm[-1])),
         intercept=_finite(float(weights[-1])) if intercept else None,
         weights={feature: _finite(float(weight)) for feature, weight in zip(features, weights[: len(features)], strict=True)},
@@ -490,12 +499,14 @@ def _agreement(comparison: Comparison) -> Agreement:
         nothing += ", and after which the weights of all were kept"
     gaps = {
         f"max_{name}": largest(getattr(comparison, name))
-        for name in ("weight_gap", "loss_gap", "relative_weight_gap", "relative_loss_gap")
+        for gap in ("weight_gap", "loss_gap", "prediction_gap")
+        for name in (gap, f"relative_{gap}")
     }
     return Agreement(
         agree=comparison.agree,
         epochs_compared=int(np.isfinite(comparison.loss_gap).sum()),
         **gaps,
+        compared_by=comparison.by,
         tolerance=comparison.tolerance,
         first_epoch_apart=comparison.first_epoch_apart,
         reasons={name: nothing for name, gap in gaps.items() if gap is None},
@@ -503,9 +514,9 @@ def _agreement(comparison: Comparison) -> Agreement:
 
 
 def _findings(
-    diagnosis: Diagnosis, features: Sequence[str], training: Training, scaling: Scaling, traces: Sequence[Trace]
+    diagnosis: Diagnosis, reading: Reading, training: Training, scaling: Scaling, traces: Sequence[Trace]
 ) -> Findings:
-    found = diagnosis.spectrum
+    found, features = diagnosis.spectrum, reading.provenance.features
     reasons: dict[str, str] = {}
     if not math.isfinite(found.condition):
         reasons["condition"] = "infinite: at least one direction is flat, the weights are not unique"
@@ -521,7 +532,7 @@ def _findings(
     checks = dict(zip(training.backends, diagnosis.gradients, strict=True))
     for name, check in checks.items():
         if not math.isfinite(check.ratio):
-            flat = "the loss is flat where the gradient was checked"
+            flat = "the loss is flat, or not finite, where the gradient was checked"
             reasons |= {f"gradient_ratio.{name}": flat, f"gradient_error.{name}": flat}
     with np.errstate(over="ignore", invalid="ignore"):
         optimum = scaling.to_units(found.optimum, training.intercept)
@@ -535,7 +546,10 @@ def _findings(
         stable_below=_finite(found.stable_below),
         best_rate=_finite(found.best_rate),
         contraction=found.contraction(diagnosis.rate),
+        rank=diagnosis.rank,
+        parameters=len(found.eigenvalues),
         optimum_loss=_finite(found.optimum_loss),
+        target_variance=_finite(reading.moments.target_variance),
         first_excess_loss=_finite(float(found.excess(traces[0].theta[:1].astype(np.float64))[0])),
         first_gradient_norm=_finite(float(traces[0].gradient_norm[0])),
         excess_loss=_finite(diagnosis.excess_loss),

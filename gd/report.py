@@ -97,7 +97,7 @@ def sentence(record: Record, *, plain: bool = False) -> str:
         return record.error.message
     assert record.comparison is not None
     if record.verdict == "converged":
-        text = f"{_titles(record)} reached the optimum after {_epochs(record)} epochs"
+        text, remedy = f"{_titles(record)} reached the optimum after {_epochs(record)} epochs", ""
         if (short := _short_of_the_optimum(record)) is not None:
             text = f"{_titles(record)} came to rest after {_epochs(record)} epochs, {_above(short, record, num)}"
             flat = record.diagnosis is None or record.diagnosis.condition is None or record.diagnosis.condition > 1e4
@@ -106,24 +106,51 @@ def sentence(record: Record, *, plain: bool = False) -> str:
                 if flat
                 else f" under a tolerance of {num(record.training.tolerance)},"
             )
+            remedy = _condition_remedy(record)
         if len(record.fits) == 1:
-            return f"{text}. No other backend ran to check it."
+            return f"{text}. No other backend ran to check it.{remedy}{_ambiguity(record)}"
         gap = record.comparison.max_relative_weight_gap
         if gap is None:  # they ended at different epochs before the first that would have been kept
             losses = num(_upwards(record.comparison.max_relative_loss_gap), 1)
-            return f"{text}. Their losses never differed by more than {losses}; no weights of one epoch were kept."
-        if gap == 0:
-            return f"{text} and never differed."
-        return f"{text} and never differed by more than {num(_upwards(gap), 1)}, relative to the weights."
+            text += f". Their losses never differed by more than {losses}; no weights of one epoch were kept"
+        elif record.comparison.compared_by == "predictions":
+            predicted = record.comparison.max_relative_prediction_gap
+            text += " and their predictions never differed"
+            text += f" by more than {num(_upwards(predicted), 1)}, relative to how far they moved" if predicted else ""
+        elif gap == 0:
+            text += " and never differed"
+        else:
+            text += f" and never differed by more than {num(_upwards(gap), 1)}, relative to the weights"
+        return f"{text}.{remedy}{_ambiguity(record)}"
     words = {"disagree": _disagreement, "diverged": _divergence, "exhausted": _exhaustion}
-    return words[record.verdict](record, num)
+    return words[record.verdict](record, num) + _ambiguity(record)
 
 
 def _short_of_the_optimum(record: Record) -> float | None:
-    """Excess loss that a flat gradient has left, where it is more than the 1e-6 of the first that counts as arrived."""
+    """Excess loss that a flat gradient has left, where it is more than the 1e-6 of the first that counts as arrived.
+
+    Of a target far from zero the first loss is all offset: then it is more than 1e-6 of the target's variance.
+    """
     assert record.diagnosis is not None
     excess, first = record.diagnosis.excess_loss, record.diagnosis.first_excess_loss
-    return excess if excess and first and excess > 1e-6 * first else None
+    if not excess or not first:
+        return None
+    return excess if excess > 1e-6 * min(first, record.diagnosis.target_variance or first) else None
+
+
+def _ambiguity(record: Record) -> str:
+    """That several weights are equally good, where they are."""
+    found, rows = record.diagnosis, record.dataset.rows_used
+    assert found is not None
+    if found.rank is None or found.parameters is None or found.rank == found.parameters:
+        return ""
+    few = rows is not None and rows < found.parameters
+    why = (
+        f"{_plural(rows or 0, 'row')} for {count(found.parameters)} parameters"
+        if few
+        else (f"the columns determine {count(found.rank)} of {count(found.parameters)}")
+    )
+    return f" The weights are not unique: {why}."
 
 
 def _disagreement(record: Record, num: Any) -> str:
@@ -281,9 +308,13 @@ def _condition_remedy(record: Record) -> str:
     assert record.diagnosis is not None
     if record.diagnosis.condition is not None and record.diagnosis.condition < 1e4:
         return ""
+    alike = [visible(one.column) for one in record.dataset.remarks if one.kind in {"duplicate", "collinear"} and one.column]
+    if alike:
+        more = f" and {count(len(alike) - 3)} more" if len(alike) > 3 else ""
+        return f" What repeats other columns can be left out with --leave-out: {', '.join(alike[:3])}{more}."
     if not record.training.standardize:
         return " Leave out --no-standardize."
-    return " Some features nearly repeat each other: leave one out with --features."
+    return " Some features nearly repeat each other: leave one out with --leave-out."
 
 
 def _above(excess: float | None, record: Record, num: Any) -> str:
@@ -423,9 +454,9 @@ def equations(record: Record, *, most: int | None = None, plain: bool = False) -
             continue
         text = "" if fit.intercept is None else number(fit.intercept, plain=plain)
         for feature, weight in list(fit.weights.items())[:most]:
-            assert weight is not None
-            sign = (plus if weight >= 0 else minus) if text else ("" if weight >= 0 else minus.strip())
-            text += f"{sign}{number(abs(weight), plain=plain)}{times}{visible(feature)}"
+            below = weight is not None and weight < 0
+            sign = (minus if below else plus) if text else (minus.strip() if below else "")
+            text += f"{sign}{number(None if weight is None else abs(weight), plain=plain)}{times}{visible(feature)}"
         if most is not None and len(fit.weights) > most:
             text += f"{plus}{count(len(fit.weights) - most)} more"
         found.append((fit.title, f"{visible(record.dataset.target)} = {text}"))
@@ -528,8 +559,8 @@ def _upwards(gap: float | None) -> float | None:
     return math.ceil(gap / unit) * unit
 
 
-def _plural(epochs: int) -> str:
-    return "1 epoch" if epochs == 1 else f"{count(epochs)} epochs"
+def _plural(number: int, what: str = "epoch") -> str:
+    return f"{count(number)} {what}{'' if number == 1 else 's'}"
 
 
 def _rounded(epochs: int) -> int:

@@ -272,8 +272,12 @@ class Text:
                 if len(cells) == 1 and cells[0] and not cells[0].strip(BLANKS):
                     blank.add(line)
                 line = records.line_num + 1
-        lines = _LINE.findall(self.data)
-        self.data = b"".join(text.lstrip(b" \t") if number in blank else text for number, text in enumerate(lines, 1))
+        kept: list[bytes] = []
+        for number, text in enumerate(_LINE.findall(self.data), 1):
+            end = text.lstrip(b" \t") if number in blank else text
+            half = number in blank and end == b"\n" and bool(kept) and kept[-1].endswith(b"\r")
+            kept.append(b"\r\n" if half else end)  # not the other half of the line end before it
+        self.data = b"".join(kept)
 
     def _well_quoted(self) -> bool:
         text = np.frombuffer(self.data, np.uint8)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from gd.data import Remark
 from gd.figures import loss_png, loss_words
 from gd.mail.digest import Item
 from gd.notation import number
@@ -203,3 +204,15 @@ def test_without_a_log_there_are_figures_but_no_picture(made: dict[str, Item]) -
     assert {} == pictures(sent)
     assert "<img" not in body(sent, "html")
     assert "where it ended" in body(sent, "html")
+
+
+def test_what_to_know_of_the_data_stands_under_the_verdict(made: dict[str, Item]) -> None:
+    """In both parts, three remarks at most and how many more there are."""
+    item = made["converged"]
+    remarks = tuple(Remark(kind="duplicate", column=name, text=f"'{name}' repeats 'a' in every row.") for name in "bcdef")
+    table = item.record.dataset.model_copy(update={"remarks": remarks})
+    sent = parsed(letter(replace(item, record=item.record.model_copy(update={"dataset": table}))).content)
+    for part in (words(body(sent, "html")), " ".join(body(sent, "plain").split())):
+        assert "Look at this: 'b' repeats 'a' in every row. Look at this: 'c' repeats" in part
+        assert "'d' repeats 'a' in every row. 2 more such remarks in the report." in part
+        assert "'e' repeats" not in part

@@ -229,3 +229,71 @@ def test_weights_of_no_common_epoch_leave_the_losses() -> None:
     assert found.agree
     assert [0.0, 0.0] == found.loss_gap.tolist()
     assert np.isnan(found.weight_gap).all()
+
+
+COPIES = np.array([[1.0, 1.0], [0.0, 0.0]])  # S of a column of ones and its copy: the prediction is the sum of both weights
+
+
+def test_weights_that_are_not_unique_are_held_to_their_predictions() -> None:
+    """Two splits of one sum predict the same: that is no disagreement, though the weights' gap is told."""
+    first, second = trace([4.0, 1.0], [[1.0, 0.0], [1.5, 0.0]]), trace([4.0, 1.0], [[0.0, 1.0], [0.0, 1.5]])
+    found = compare([first, second], root=COPIES, unique=False)
+    assert found.agree
+    assert "predictions" == found.by
+    assert [1.0, 1.5] == found.weight_gap.tolist()
+    assert [0.0, 0.0] == found.prediction_gap.tolist() == found.relative_prediction_gap.tolist()
+    assert 0 == compare([first, second], root=COPIES).first_epoch_apart
+
+
+def test_predictions_that_part_are_a_disagreement() -> None:
+    """A gap of 0.5 between sums where the largest loss is 4, found where it begins."""
+    first, second = trace([4.0, 1.0], [[1.0, 0.0], [1.5, 0.0]]), trace([4.0, 1.0], [[0.0, 1.0], [0.0, 1.0]])
+    found = compare([first, second], root=COPIES, unique=False)
+    assert 1 == found.first_epoch_apart
+    assert [0.0, 0.5] == found.prediction_gap.tolist()
+    np.testing.assert_allclose(found.relative_prediction_gap, [0.0, 0.5 / 4**0.5])
+
+
+def test_without_a_root_predictions_are_not_compared() -> None:
+    """Their gaps are NaN, and the weights decide."""
+    one = trace([4.0], [[1.0]])
+    found = compare([one, one], unique=False)
+    assert "weights" == found.by
+    assert np.isnan(found.prediction_gap).all()
+
+
+def test_the_gap_of_predictions_is_that_over_the_rows(plane: Dataset) -> None:
+    """Of a right gradient and one that is off by a tenth: root mean square of X (θ₁ - θ₂), relative to the largest X θ."""
+    A = design(plane.X, True)
+    right = backends.get("numpy").objective(least_squares(A, plane.y))
+
+    def off(theta: Array) -> tuple[float, Array]:
+        value, gradient = right(theta)
+        return value, 1.1 * gradient
+
+    traces = [train(objective, 4, gradient_descent(0.1), epochs=20) for objective in (right, off)]
+    found = compare(traces, np.ones(4), rows=40, rate=0.1, root=spectrum(A, plane.y).root)
+    first, second = (trace.theta[1:] @ A.T for trace in traces)
+    expected = np.sqrt(((first - second) ** 2).mean(axis=1))
+    np.testing.assert_allclose(found.prediction_gap, expected, rtol=1e-9)
+    moved = np.maximum.accumulate(np.sqrt(np.maximum((first**2).mean(axis=1), (second**2).mean(axis=1))))
+    assert (found.relative_prediction_gap <= expected / moved * (1 + 1e-9)).all()
+    assert pytest.approx(expected[-1] / moved[-1], rel=0.1) == found.relative_prediction_gap[-1]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_backends_agree_on_columns_that_repeat_each_other(dtype: str, plane: Dataset) -> None:
+    """A column twice and one that is the sum of two others: predictions stay together in either precision."""
+    A = design(np.column_stack([plane.X, plane.X[:, 0], plane.X[:, 1] + plane.X[:, 2]]), True)
+    found, kind = spectrum(A, plane.y), np.dtype(dtype)
+    traces = [
+        train(
+            backends.get(name).objective(least_squares(A.astype(kind), plane.y.astype(kind))), 6,
+            gradient_descent(found.auto_rate), epochs=500, dtype=kind,
+        )
+        for name in backends.available()
+    ]  # fmt: skip
+    size = np.sqrt((A * A).mean(axis=0))
+    compared = compare(traces, size, rows=40, rate=found.auto_rate, growth=1.0, root=found.root, unique=False)
+    assert compared.agree
+    assert float(np.nanmax(compared.relative_prediction_gap)) < 100 * np.finfo(kind).eps

@@ -200,3 +200,42 @@ def test_the_theory_of_many_epochs_is_that_of_each(plane: Dataset) -> None:
     whole = found.predicted_excess(1e-4, epochs)
     for t in (0, 16_383, 16_384, 39_999):
         np.testing.assert_allclose(whole[t], found.predicted_excess(1e-4, epochs[t : t + 1])[0], rtol=1e-14)
+
+
+@settings(deadline=None, max_examples=50)
+@given(n=st.integers(2, 60), p=st.integers(1, 6), repeated=st.booleans(), seed=st.integers(0, 2**32 - 1))
+def test_the_root_turns_weights_into_predictions(n: int, p: int, repeated: bool, seed: int) -> None:
+    """For every table, tall or flat, ‖S δ‖ is the root mean square of X δ, and its square the loss above the optimum's."""
+    rng = np.random.default_rng(seed)
+    A, y = rng.normal(size=(n, p)), rng.normal(size=n)
+    if repeated:
+        A[:, -1] = A[:, 0]
+    found, theta = spectrum(A, y), rng.normal(size=p)
+    assert pytest.approx(math.sqrt(np.mean((A @ theta) ** 2)), rel=1e-9, abs=1e-12) == np.linalg.norm(found.root @ theta)
+    value = float(np.mean((A @ theta - y) ** 2)) - found.optimum_loss
+    assert pytest.approx(value, rel=1e-9, abs=1e-9) == found.excess(theta[None])[0]
+
+
+def test_a_direction_that_is_only_beside_large_columns_is_not_flat() -> None:
+    """1e9 ± 1, left as it is, beside a constant: a curvature of 2e-18 next to 2e18, and the line y = 2 x - 2e9 + 1 is found."""
+    spread = np.random.default_rng(9).normal(size=200)
+    x = 1e9 + spread
+    y = 2 * (x - 1e9) + 1
+    found = spectrum(np.column_stack([x, np.ones(200)]), y)
+    np.testing.assert_allclose(found.optimum, [2.0, 1 - 2e9], rtol=1e-6)
+    assert found.optimum_loss < 1e-12
+    variance = float(np.var(x - 1e9))
+    np.testing.assert_allclose(found.eigenvalues, [2e-18 * variance, 2e18], rtol=1e-5)
+    assert pytest.approx(np.mean(y**2), rel=1e-6) == found.excess(np.zeros((1, 2)))[0]
+    assert math.inf == found.epochs_to(found.auto_rate)
+
+
+@pytest.mark.parametrize("offset", [1e6, 1e9, 1e12, 1e14])
+def test_the_gradient_check_is_right_far_from_zero(offset: float) -> None:
+    """Columns that are left where they are: steps that the weights can tell, and no way along a curvature of 1e-28."""
+    rng = np.random.default_rng(9)
+    x = offset + 64 * rng.normal(size=40).round(2)
+    A, y = np.column_stack([x, np.ones(40)]), x - offset + rng.normal(size=40)
+    check = check_gradient(backends.get("numpy").objective(least_squares(A, y)), spectrum(A, y))
+    assert pytest.approx(1.0, abs=1e-3) == check.ratio
+    assert check.error < 1e-3

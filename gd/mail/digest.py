@@ -38,6 +38,7 @@ _WAS = _DID | {"disagree": "backends disagreed", "exhausted": "was not there yet
 _EPOCHS = 25
 _SENTENCE = 600
 _PLACE = 200
+_REMARKS = 3  # of a data set
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,6 +104,7 @@ class Section:
     picture: tuple[str, str] | None  # caption and alt text
     address: str | None  # of the report, where it can be opened
     place: str  # of the report's folder; empty where there is none
+    remarks: tuple[str, ...] = ()  # what to know of the data
     attached: tuple[str, ...] = ()  # names of the files that travel with the mail
 
 
@@ -188,7 +190,15 @@ def _section(digest: Digest, item: Item) -> Section:
         picture=loss_words(record, log) if log is not None else None,
         address=_address(digest, item),
         place=visible(str(item.folder), _PLACE) if item.folder is not None else "",
+        remarks=_remarks(record),
     )
+
+
+def _remarks(record: Record) -> tuple[str, ...]:
+    found = record.dataset.remarks
+    more = f"{count(len(found) - _REMARKS)} more such remarks in the report."
+    said = (f"Look at this: {visible(one.text, _SENTENCE)}" for one in found[:_REMARKS])
+    return (*said, *([more] if len(found) > _REMARKS else []))
 
 
 def _counts(digest: Digest) -> dict[str, int]:

@@ -1,0 +1,92 @@
+"""Tables whose numbers the arithmetic of a training cannot hold: refused with the column and what to do."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from gd.data import Array, Scaling
+from gd.notation import visible
+from gd.reading import Reading
+from gd.refusal import DataError
+from gd.training import Training
+
+__all__ = ["check_design", "check_values"]
+
+_WIDE = np.finfo(np.float64)
+_SPARE = 3  # powers of ten that a weight may be from the quotient of its target's and its feature's spread
+_DIGITS = 1000  # units of the last place that the rows of a column differ by at least
+
+
+def check_values(data: Reading) -> None:
+    """Refuse columns whose values float64 cannot subtract from each other, or holds with fewer digits.
+
+    Raises:
+        DataError: naming the column.
+    """
+    for name, low, high in zip(_names(data), data.moments.low, data.moments.high, strict=True):
+        size = max(abs(low), abs(high))
+        if size > _WIDE.max / 4:
+            raise _refused(data, name, f"{size:.3g} is at the limit of float64.", "divide the column by a power of ten.")
+        if 0 < size < _WIDE.tiny:
+            problem = f"{size:.3g} is below what float64 holds in full."
+            raise _refused(data, name, problem, "multiply the column by a power of ten.")
+
+
+def check_design(data: Reading, scaling: Scaling, design: Array, y: Array, training: Training) -> None:
+    """Refuse columns, as trained on, that the precision cannot square or tell apart, or whose weights float64 cannot hold.
+
+    A column's square may not overflow, when summed over the rows, nor be so small that that of its last digit's half
+    underflows; its rows must differ in more than their last digits, once they are rounded to the precision.
+
+    Args:
+        data: what is trained on.
+        scaling: applied to the features.
+        design: the features as trained on, a column of ones last where there is an intercept, (n, p).
+        y: targets, (n,).
+        training: the settings.
+
+    Raises:
+        DataError: naming the column.
+    """
+    kind = np.finfo(training.dtype)
+    most, least = math.sqrt(float(kind.max) / len(design)) / 4, math.sqrt(float(kind.tiny) / float(kind.eps))
+    features = len(data.provenance.features)
+    for j, (name, values) in enumerate(zip(_names(data), [*design.T[:features], y], strict=True)):
+        scaled = j < features and training.standardize
+        remedy = "leave out --no-standardize, or " if j < features and not scaled else ""
+        remedy += "" if training.dtype == "float64" else "train in float64, or "
+        size = max(float(values.max()), -float(values.min()))
+        if not size <= most:
+            problem = f"its squares are more than {training.dtype} holds."
+            raise _refused(data, name, problem, f"{remedy}divide the column by a power of ten.")
+        if 0 < size < least:
+            problem = f"its squares are less than {training.dtype} holds."
+            raise _refused(data, name, problem, f"{remedy}multiply the column by a power of ten.")
+        low, high = float(data.moments.low[j]), float(data.moments.high[j])
+        share = (high - low) / max(abs(low), abs(high)) if high > low else 1.0
+        if training.dtype == "float32" and not (scaled and training.intercept) and share < _DIGITS * float(kind.eps):
+            problem = f"its rows differ by {share:.2g} of their size, of which float32 keeps hardly a digit."
+            raise _refused(data, name, problem, f"{remedy}subtract a constant from the column.")
+    _check_weights(data, scaling)
+
+
+def _check_weights(data: Reading, scaling: Scaling) -> None:
+    """Refuse features beside whose size the target's is so large or small that their weight is no number of float64."""
+    size = math.sqrt(data.moments.target_variance)
+    for name, spread in zip(data.provenance.features, scaling.scale, strict=True):
+        power = math.log10(size) - math.log10(spread) if size else 0.0
+        if not math.log10(_WIDE.tiny) + _SPARE <= power <= math.log10(_WIDE.max) - _SPARE:
+            problem = f"its weight would be about 1e{power:+.0f}, which float64 does not hold in full."
+            raise _refused(data, name, problem, "multiply or divide the column by a power of ten.")
+
+
+def _names(data: Reading) -> list[str]:
+    return [*data.provenance.features, data.provenance.target]
+
+
+def _refused(data: Reading, name: str, problem: str, remedy: str) -> DataError:
+    where = f"{Path(data.provenance.path).name}, column {visible(name)!r}"
+    return DataError(where, problem, remedy[:1].upper() + remedy[1:])
