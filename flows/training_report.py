@@ -6,7 +6,7 @@ import re
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
@@ -63,6 +63,7 @@ class Batch:
 
     ended: list[Ended]
     mail: str = ""
+    unlisted: str = ""  # why the page of all reports could not be written anew
 
 
 @flow(name=FLOW, validate_parameters=True, on_failure=[owners_hear], on_crashed=[owners_hear])
@@ -101,15 +102,16 @@ def training_report(
         batch = _train(sources, training, Path(reports), presence, runner)
         if slot.deployment == "" and batch.ended:
             presence = presence.model_copy(update={"name": slot.title(item.name for item in batch.ended)})
-        batch = Batch(batch.ended, _mail(batch, presence, Path(reports), send=send))
+        batch = replace(batch, mail=_mail(batch, presence, Path(reports), send=send))
     wrong = [item for item in batch.ended if item.record.verdict == "failed"]
     message = f"{len(batch.ended) - len(wrong)} of {len(batch.ended)} data sets trained and reported"
     if wrong:
         message += f"; failed: {', '.join(item.name for item in wrong[:5])}"
         reasons = " ".join(visible(item.record.error.message, 300) for item in wrong[:3] if item.record.error)
         message += f". {reasons}"
-    message += f"{'' if message.endswith('.') else '.'} {batch.mail}" if batch.mail else ""
-    if wrong or not batch.ended:
+    for line in filter(None, (batch.unlisted, batch.mail)):
+        message += f"{'' if message.endswith('.') else '.'} {visible(line, 2000)}"
+    if wrong or batch.unlisted or not batch.ended:
         return Failed(message=message, data=batch)
     return Completed(message=message, data=batch)
 
@@ -161,10 +163,16 @@ def _train(sources: Sequence[Source], training: Training, reports: Path, presenc
         if isinstance(outcome, Exception):
             outcome = _fail(one.name, one.source, training, reports, _run(one.source, training, one.token), outcome)
         ended.append(outcome)
-    if any(item.folder for item in ended):
-        archive.write_index(reports)
+    unlisted = ""
+    try:
+        if any(item.folder for item in ended):
+            archive.write_index(reports)
+    except OSError as error:
+        found = archive.unwritable(reports, error) or error
+        unlisted = f"{reports / 'index.html'} is not brought up to date. {found}"
+        get_run_logger().error(visible(unlisted, 2000))
     _publish(ended)
-    return Batch(ended)
+    return Batch(ended, unlisted=unlisted)
 
 
 def _crew(runner: Runner) -> Runner:
@@ -247,7 +255,8 @@ def data_set(
         raise
     except Exception as error:  # noqa: BLE001  (one data set must not take the others with it)
         ended = _fail(name, source, training, place, run, error)
-        return Failed(message=str(error), data=ended)
+        said = ended.record.error.message if ended.record.error else str(error)
+        return Failed(message=visible(said, 2000), data=ended)  # which logs repeat on a terminal
     except BaseException:  # stopped from outside: nothing half made stays
         archive.clear(place, name, token)
         raise
@@ -285,6 +294,8 @@ def _stages(
 def _fail(name: str, source: Source, training: Training, reports: Path, run: Run, error: Exception) -> Ended:
     """Leave a report that says why there is no result; where even that cannot be written, say so in the record."""
     finished = run.model_copy(update={"finished": datetime.now(UTC)})
+    if isinstance(error, OSError):
+        error = archive.unwritable(reports, error) or error
     record = failed(finished, source, name, training, error)
     try:
         archive.clear(reports, name, run.id)
@@ -292,12 +303,12 @@ def _fail(name: str, source: Source, training: Training, reports: Path, run: Run
         archive.write_record(draft.path, record, None)
         archive.write_report(draft.path)
         return Ended(name, str(archive.finish(draft)), record)
-    except OSError as unwritable:
-        lost = OSError(
-            f"{reports}: no report can be written there ({unwritable.strerror}). Name another folder with --reports."
-        )
+    except OSError as lost:
+        archive.clear(reports, name, run.id)
+        lost = archive.unwritable(reports, lost) or lost
         return Ended(name, None, failed(finished, source, name, training, lost) if isinstance(error, OSError) else record)
     except Exception:  # noqa: BLE001  (the report itself is broken: the other data sets go on all the same)
+        archive.clear(reports, name, run.id)
         return Ended(name, None, record)
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import gzip
 import io
 import os
+import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -32,6 +36,7 @@ __all__ = [
     "read_run",
     "records",
     "recover",
+    "unwritable",
     "write_index",
     "write_record",
     "write_report",
@@ -39,9 +44,14 @@ __all__ = [
 
 
 _IF_KILLED = ".if-killed.json"
+_INDEX_LOCK = ".index.lock"
 _PLAIN = 10_000_000  # bytes of `epochs.csv`; what would be larger is compressed
 _LEVEL = 1  # of gzip: 9 takes 16 times as long for a file that is 16 % smaller
 _BLOCK = 65_536  # epochs written at a time
+_FORMULA = r"(?<=[\t\r\n;,|])( *)%s('*)(?=[=+\-@＝＋－＠])"  # what a spreadsheet takes for a cell of its own, and runs
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR}
+_CUT_OFF = re.compile(r"^\d+ requested and \d+ written$")  # NumPy's words for a full disk, without a number
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +77,9 @@ def begin(reports: Path, name: str, run_id: str) -> Draft:
     """
     final = reports / name / run_id
     draft = Draft(final.parent / f".{run_id}", final)
-    draft.work.mkdir(parents=True)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    draft.path.mkdir()  # of two runs with one id only one gets it
+    draft.work.mkdir()
     return draft
 
 
@@ -148,8 +160,8 @@ def write_report(folder: Path) -> None:
     if report.pictures:
         figures.mkdir(exist_ok=True)
     for picture in report.pictures:
-        (figures / f"{picture.name}.svg").write_text(picture.svg, encoding="utf-8")
-    (folder / "report.html").write_text(render(report), encoding="utf-8")
+        _replace(figures / f"{picture.name}.svg", picture.svg)
+    _replace(folder / "report.html", render(report))
 
 
 def read(folder: Path) -> Report:
@@ -226,13 +238,50 @@ def _runs_before(folder: Path) -> Iterator[Path]:
 
 
 def write_index(reports: Path) -> Path:
-    """Write the page that lists every run, in one step."""
-    index = reports / "index.html"
-    page = render_index([(folder.relative_to(reports).as_posix(), record) for folder, record in records(reports)])
-    beside = reports / f".index-{os.getpid()}-{os.urandom(4).hex()}"
-    beside.write_text(page, encoding="utf-8")
-    beside.replace(index)
-    return index
+    """Write the page that lists every run, in one step.
+
+    Only one process at a time lists and writes: else the slower of two would put back a list without the other's run.
+    """
+    with _alone(reports / _INDEX_LOCK):
+        page = render_index([(folder.relative_to(reports).as_posix(), record) for folder, record in records(reports)])
+        return _replace(reports / "index.html", page)
+
+
+def unwritable(reports: Path, error: OSError) -> OSError | None:
+    """Why the folder of all reports takes no more, and what to do; None where the error is about something else.
+
+    Args:
+        reports: the folder of all reports.
+        error: what writing ended with.
+    """
+    number = errno.ENOSPC if _CUT_OFF.search(str(error)) else error.errno
+    if number not in _FULL | _FORBIDDEN:
+        return None
+    remedy = "Free some space there, or name" if number in _FULL else "Name"
+    reason = os.strerror(number)
+    return OSError(f"{reports}: no report can be written there ({reason}). {remedy} another folder with --reports.")
+
+
+def _replace(file: Path, text: str) -> Path:
+    """Write a file in one step: whoever reads it, and whatever stops this, finds the old one or the new one whole."""
+    beside = file.with_name(f".{file.name}-{os.urandom(4).hex()}")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        _flush(beside)
+        return beside.replace(file)
+    except BaseException:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """While in it, no other process or thread is, on this machine at least; the kernel lets go of it whatever ends this one."""
+    with lock.open("a") as file:
+        with suppress(OSError):  # a file system without locks: what is written there is whole all the same
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _flush(path: Path) -> None:
@@ -288,7 +337,10 @@ class _Epochs(io.RawIOBase):
 
 
 def _write_epochs(folder: Path, log: EpochLog) -> None:
-    """All digits of every number; a cell is empty where a column has no entry."""
+    """All digits of every number; a cell is empty where a column has no entry.
+
+    In the middle of a column's name what a spreadsheet would run gets an apostrophe, which `_read_epochs` takes off.
+    """
     import pyarrow as pa  # noqa: PLC0415
     from pyarrow import csv  # noqa: PLC0415
 
@@ -303,7 +355,8 @@ def _write_epochs(folder: Path, log: EpochLog) -> None:
         filled[where[first:last] - start], empty[where[first:last] - start] = values[first:last], False
         return pa.array(filled, mask=empty)
 
-    schema = pa.schema([(name, pa.int64() if name == "epoch" else pa.float64()) for name in log.columns])
+    names = {name: re.sub(_FORMULA % "", r"\1'\2", name) for name in log.columns}
+    schema = pa.schema([(names[name], pa.int64() if name == "epoch" else pa.float64()) for name in log.columns])
     file = _Epochs(folder)
     with csv.CSVWriter(file, schema, write_options=csv.WriteOptions(quoting_style="needed")) as writer:
         for start in range(0, len(log), _BLOCK):
@@ -340,7 +393,8 @@ def _read_epochs(path: Path) -> EpochLog:
     except OSError as error:  # a compressed file that is cut off
         raise ValueError(f"{path.name}: {error}") from None
     columns, at = {}, {}
-    for name, parts in found.items():
+    for written, parts in found.items():
+        name = re.sub(_FORMULA % "'", r"\1\2", written)
         columns[name] = np.concatenate([values for _, values in parts])
         if len(columns[name]) < done:
             at[name] = np.concatenate([where for where, _ in parts])

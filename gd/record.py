@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from gd.comparison import Comparison
 from gd.data import Array, DataError, Provenance, Scaling, Source, bundled
 from gd.diagnosis import Diagnosis
+from gd.notation import legible
 from gd.reading import Reading
 from gd.stream import redacted
 from gd.sweep import Sweep
@@ -25,6 +26,7 @@ from gd.training import Outcome, Trace, Training, preset
 
 __all__ = ["EpochLog", "Record", "Try", "command", "epoch_log", "failed", "trained"]
 
+_ESCAPED = "\\'"
 _TOO_MANY = "more than 1,000,000,000,000 epochs"
 
 Verdict = Literal["converged", "exhausted", "diverged", "disagree", "failed"]
@@ -327,15 +329,15 @@ def command(source: Source, training: Training) -> str:
     words = ["gd", "run"]
     ours = training.preset is not None and Path(source.path).resolve() == bundled(training.preset).resolve()
     if not ours:
-        words += [redacted(path) for path in (source.path, *source.more)]
+        words += [_path(redacted(path)) for path in (source.path, *source.more)]
     if source.as_one is not None:
-        words += ["--as-one", source.as_one]
+        words += _option("--as-one", source.as_one)
     if training.preset:
         words += ["--preset", training.preset]
     if not ours:
-        words += ["--target", source.target]
+        words += _option("--target", source.target)
     if source.features:
-        words += ["--features", _row(source.features)]
+        words += _option("--features", _row(source.features))
     for name in ("loss", "optimizer", "learning_rate", "epochs", "tolerance", "keep_weights", "dtype", "method"):
         if (value := getattr(training, name)) != getattr(default, name):
             words += [f"--{name.replace('_', '-')}", ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
@@ -344,7 +346,28 @@ def command(source: Source, training: Training) -> str:
             words += [f"--{'' if getattr(training, name) else 'no-'}{name}"]
     if training.backends != default.backends:
         words += ["--backends", ",".join(training.backends)]
-    return shlex.join(words)
+    return " ".join(map(_quoted, words))
+
+
+def _path(path: str) -> str:
+    """A path that is not taken for an option."""
+    return f"./{path}" if path.startswith("-") else path
+
+
+def _option(name: str, value: str) -> list[str]:
+    """An option and its value: in one word where the value looks like an option itself."""
+    return [f"{name}={value}"] if value.startswith("-") else [name, value]
+
+
+def _quoted(word: str) -> str:
+    """A word for the shell, its invisible characters as escapes that bash and zsh read back."""
+    if legible(word):
+        return shlex.quote(word)
+    return f"$'{''.join(c if legible(c) and c not in _ESCAPED else _octal(c) for c in word)}'"
+
+
+def _octal(character: str) -> str:
+    return "".join(f"\\{byte:03o}" for byte in character.encode("utf-8", "surrogateescape"))
 
 
 def _row(names: Sequence[str]) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gd.figures import THEMED, Picture
-from gd.notation import count, number, ordinal, visible
+from gd.notation import apart, count, number, ordinal, visible
 from gd.record import EpochLog, Fit, Record
 
 if TYPE_CHECKING:
@@ -380,7 +380,7 @@ def equations(record: Record, *, most: int | None = None, plain: bool = False) -
     Args:
         record: of the run.
         most: features to write out; None writes all.
-        plain: keep to ASCII, but for the names of the columns.
+        plain: keep to ASCII, but for the names of the columns and what keeps them apart.
     """
     plus, minus, times = (" + ", " - ", " * ") if plain else (" + ", " − ", " · ")
     found = []
@@ -391,10 +391,10 @@ def equations(record: Record, *, most: int | None = None, plain: bool = False) -
         for feature, weight in list(fit.weights.items())[:most]:
             assert weight is not None
             sign = (plus if weight >= 0 else minus) if text else ("" if weight >= 0 else minus.strip())
-            text += f"{sign}{number(abs(weight), plain=plain)}{times}{visible(feature)}"
+            text += f"{sign}{number(abs(weight), plain=plain)}{times}{apart(visible(feature))}"
         if most is not None and len(fit.weights) > most:
             text += f"{plus}{count(len(fit.weights) - most)} more"
-        found.append((fit.title, f"{visible(record.dataset.target)} = {text}"))
+        found.append((fit.title, f"{apart(visible(record.dataset.target))} = {text}"))
     return found[:1] if record.comparison is not None and record.comparison.agree else found
 
 
