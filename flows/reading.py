@@ -28,6 +28,7 @@ from flows.runners import Runner, gather
 from gd.data import DataError, Source
 from gd.method import keeps_rows
 from gd.moments import Moments
+from gd.notation import visible
 from gd.reading import Kind, Scan, join, scan, unsettled
 from gd.stream import is_address, shown_name
 from gd.training import Training
@@ -62,7 +63,7 @@ def read_file(
         with FollowingBytes(label) as progress:
             return scan(file, source, kinds, keep_rows=rows, threads=None if alone else 1, progress=progress)
     except DataError as error:
-        return Failed(message=str(error), data=error)
+        return Failed(message=visible(str(error), 2000), data=error)
 
 
 def read(
@@ -87,7 +88,7 @@ def read(
     alone = len(files) == 1 or training.method == "rows" or training.loss != "mse"  # rows do not travel
     one = Runner(workers=1) if alone and len(files) > 1 else runner
     cache = _Cache(reports / _CACHE, source, run)
-    labels = [f"{name}: read" if len(files) == 1 else f"{name}: read {shown_name(file)}" for file in files]
+    labels = [f"{name}: read" if len(files) == 1 else f"{name}: read {visible(shown_name(file), 100)}" for file in files]
 
     def scanned(at: Sequence[int], kinds: dict[int, dict[str, Kind]]) -> list[_Kept]:
         """These of the files, from the cache or by reading them."""
@@ -185,7 +186,9 @@ class _Cache:
             self._store.write(kept, key=key)
             self._make_room()
         except Exception as error:  # noqa: BLE001  (a full disk, say, which the report will meet and name)
-            get_logger("gd").warning("What was read of %s is not kept for the next run: %s", found.file, error)
+            get_logger("gd").warning(
+                "What was read of %s is not kept for the next run: %s", visible(found.file), visible(str(error), 500)
+            )
         return _Kept(found, self._run)
 
     def _key(self, size: int, digest: str, kinds: dict[str, Kind] | None) -> str:

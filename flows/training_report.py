@@ -12,6 +12,7 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
+from unicodedata import normalize
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
@@ -37,7 +38,7 @@ from gd import archive, backends, reading
 from gd.data import DataError, Source, dataset_name, expand, expand_all
 from gd.mail import Mailing
 from gd.method import keeps_rows
-from gd.notation import number, visible
+from gd.notation import legible, number, visible
 from gd.record import Record, Run, command, failed
 from gd.report import SYMBOLS, headline, sentence
 from gd.training import Training
@@ -45,6 +46,7 @@ from gd.training import Training
 __all__ = ["Batch", "Ended", "train_here", "training_report"]
 
 _OTHERS = ("index.html", "readme.md", "outbox.db", "outbox.db-wal", "outbox.db-shm")  # stand in the folder of all reports
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in "0123456789¹²³")}
 _SENDING = 60.0  # seconds; what cannot be sent by then is left to the deployment that only sends
 
 
@@ -341,10 +343,13 @@ def _run(source: Source, training: Training, token: str = "") -> Run:
 
 def _free_name(path: str, taken: set[str]) -> str:
     """A folder name for a data set, unlike any other of this run on any file system; it only depends on the path."""
-    name = dataset_name(path)
-    if name.lower() in taken:
-        name = f"{name}-{sha256(path.encode()).hexdigest()[:6]}"
-    taken.add(name.lower())
+    name = dataset_name("".join(c if legible(c) else "-" for c in normalize("NFC", path)))
+    if name.partition(".")[0].casefold() in _DEVICES:
+        name = f"data-{name}"
+    if (key := normalize("NFC", name.casefold())) in taken:
+        name = f"{name}-{sha256(path.encode(errors='surrogatepass')).hexdigest()[:6]}"
+        key = normalize("NFC", name.casefold())
+    taken.add(key)
     return name
 
 
@@ -358,7 +363,7 @@ def _publish(ended: Sequence[Ended]) -> None:
     reports = [
         {
             "data set": item.name, "verdict": item.record.verdict, "headline": headline(item.record),
-            "sentence": sentence(item.record), "report": item.folder,
+            "sentence": visible(sentence(item.record), 2000), "report": item.folder,
         }
         for item in ended
     ]  # fmt: skip
@@ -378,4 +383,4 @@ def _publish(ended: Sequence[Ended]) -> None:
 
 def _plain(text: str) -> str:
     """Text from the data that Markdown shall not read as markup."""
-    return re.sub(r"([\\`*_{}\[\]<>#|!~&])", r"\\\1", visible(text, 500))
+    return re.sub(r"([\\`*_{}\[\]<>#|!~&:@$]|(?<=www)\.)", r"\\\1", visible(text, 500))

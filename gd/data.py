@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -225,6 +226,8 @@ def bundled(name: str) -> Path:
 def expand(pattern: str) -> list[str]:
     """The CSV files that a path, a folder, a glob or an address names, sorted.
 
+    A folder with such a name, a pipe or a dead link is among them: left out in silence, nobody would miss it.
+
     Raises:
         DataError: if there is none.
     """
@@ -234,20 +237,37 @@ def expand(pattern: str) -> list[str]:
     with lasting(path):
         if path.is_dir():
             # hidden files are left alone, as a glob leaves them: ._data.csv is a Mac's note beside data.csv
-            visible = (file for file in path.iterdir() if not file.name.startswith(".") and not file.is_dir())
+            visible = (file for file in path.iterdir() if not file.name.startswith("."))
             found = sorted(file for file in visible if file.name.lower().endswith(_SUFFIXES))
             problem, remedy = "no file in this folder ends in .csv, .csv.gz or .csv.zst.", "Name the files, or a glob."
         elif path.exists() or not glob.has_magic(pattern):
             return [str(path)]  # whether it can be read is found out by reading it
         else:
+            fixed = next(j for j, part in enumerate(path.parts) if glob.has_magic(part))
             matches = set(glob.glob(pattern, recursive=True))  # noqa: PTH207  (Path.glob takes no absolute pattern)
-            found = sorted(match for match in map(Path, matches) if not match.is_dir())
+            found = sorted(match for match in map(Path, matches) if _named_as_file(match) and not _goes_round(match, fixed))
             problem, remedy = "no file matches.", "Check the pattern, or quote it so that the shell leaves it alone."
     if not found:
         raise DataError(pattern, problem, remedy)
     for file in found:
         check_path(str(file))
     return list(map(str, found))
+
+
+def _named_as_file(path: Path) -> bool:
+    """Whether it is to be read: no folder, unless it is called as a CSV is."""
+    return path.name.lower().endswith(_SUFFIXES) or not path.is_dir()
+
+
+def _goes_round(path: Path, fixed: int) -> bool:
+    """Whether a link that the pattern found leads back to a folder on its way: through it each file is found many times.
+
+    Args:
+        path: that was found.
+        fixed: how many of its first parts the pattern spells out.
+    """
+    way = [parent for parent in path.parents if len(parent.parts) >= fixed]
+    return any(parent.is_symlink() for parent in way) and len(set(map(os.path.realpath, way))) < len(way)
 
 
 def _expand_address(pattern: str) -> list[str]:
