@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import os
 import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -243,9 +246,8 @@ def expand(pattern: str) -> list[str]:
         elif path.exists() or not glob.has_magic(pattern):
             return [str(path)]  # whether it can be read is found out by reading it
         else:
-            fixed = next(j for j, part in enumerate(path.parts) if glob.has_magic(part))
-            matches = set(glob.glob(pattern, recursive=True))  # noqa: PTH207  (Path.glob takes no absolute pattern)
-            found = sorted(match for match in map(Path, matches) if _named_as_file(match) and not _goes_round(match, fixed))
+            base, parts = (Path(path.anchor), path.parts[1:]) if path.is_absolute() else (Path(), path.parts)
+            found = sorted({match for match in _matches(base, parts) if _named_as_file(match)})
             problem, remedy = "no file matches.", "Check the pattern, or quote it so that the shell leaves it alone."
     if not found:
         raise DataError(pattern, problem, remedy)
@@ -259,15 +261,35 @@ def _named_as_file(path: Path) -> bool:
     return path.name.lower().endswith(_SUFFIXES) or not path.is_dir()
 
 
-def _goes_round(path: Path, fixed: int) -> bool:
-    """Whether a link that the pattern found leads back to a folder on its way: through it each file is found many times.
+def _matches(base: Path, parts: Sequence[str], way: frozenset[str] = frozenset()) -> Iterator[Path]:
+    """What the parts of a pattern match in a folder, as `glob` does.
 
-    Args:
-        path: that was found.
-        fixed: how many of its first parts the pattern spells out.
+    But ``**`` takes no link back to a folder on its way: through one link each file is found forty times, and through two of
+    them there is no end.
     """
-    way = [parent for parent in path.parents if len(parent.parts) >= fixed]
-    return any(parent.is_symlink() for parent in way) and len(set(map(os.path.realpath, way))) < len(way)
+    if not parts:
+        yield base
+        return
+    first, *rest = parts
+    if not glob.has_magic(first):
+        if os.path.lexists(base / first):
+            yield from _matches(base / first, rest, way)
+        return
+    inside: list[Path] = []
+    with suppress(OSError):  # no folder, or closed to this user
+        inside = [entry for entry in base.iterdir() if first.startswith(".") or not entry.name.startswith(".")]
+    if first != "**":
+        for entry in inside:
+            if fnmatch.fnmatchcase(entry.name, first):
+                yield from _matches(entry, rest)
+        return
+    way |= {os.path.realpath(base)}
+    yield from _matches(base, rest, way)
+    for entry in inside:
+        if entry.is_dir() and os.path.realpath(entry) not in way:
+            yield from _matches(entry, parts, way)
+        elif not rest:
+            yield entry
 
 
 def _expand_address(pattern: str) -> list[str]:
