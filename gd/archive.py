@@ -336,10 +336,20 @@ class _Epochs(io.RawIOBase):
             plain.unlink(missing_ok=True)
 
 
+def _guarded(name: str) -> str:
+    """A column's name with an apostrophe before whatever a spreadsheet would take for a formula in a cell of its own."""
+    return re.sub(_FORMULA % "", r"\1'\2", name)
+
+
+def _bare(written: str) -> str:
+    """The name that `_guarded` was given."""
+    return re.sub(_FORMULA % "'", r"\1\2", written)
+
+
 def _write_epochs(folder: Path, log: EpochLog) -> None:
     """All digits of every number; a cell is empty where a column has no entry.
 
-    In the middle of a column's name what a spreadsheet would run gets an apostrophe, which `_read_epochs` takes off.
+    What a spreadsheet would run in a column's name gets an apostrophe, which `_read_epochs` takes off again.
     """
     import pyarrow as pa  # noqa: PLC0415
     from pyarrow import csv  # noqa: PLC0415
@@ -355,8 +365,7 @@ def _write_epochs(folder: Path, log: EpochLog) -> None:
         filled[where[first:last] - start], empty[where[first:last] - start] = values[first:last], False
         return pa.array(filled, mask=empty)
 
-    names = {name: re.sub(_FORMULA % "", r"\1'\2", name) for name in log.columns}
-    schema = pa.schema([(names[name], pa.int64() if name == "epoch" else pa.float64()) for name in log.columns])
+    schema = pa.schema([(_guarded(name), pa.int64() if name == "epoch" else pa.float64()) for name in log.columns])
     file = _Epochs(folder)
     with csv.CSVWriter(file, schema, write_options=csv.WriteOptions(quoting_style="needed")) as writer:
         for start in range(0, len(log), _BLOCK):
@@ -394,7 +403,7 @@ def _read_epochs(path: Path) -> EpochLog:
         raise ValueError(f"{path.name}: {error}") from None
     columns, at = {}, {}
     for written, parts in found.items():
-        name = re.sub(_FORMULA % "'", r"\1\2", written)
+        name = _bare(written)
         columns[name] = np.concatenate([values for _, values in parts])
         if len(columns[name]) < done:
             at[name] = np.concatenate([where for where, _ in parts])

@@ -373,8 +373,8 @@ def _octal(character: str) -> str:
 def _row(names: Sequence[str]) -> str:
     """Names as one row of a CSV, which is how `--features` is read."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(names)
-    return text.getvalue().removesuffix("\n")
+    csv.writer(text, lineterminator="\r\n").writerow(names)  # it quotes a name for what its own lines end in
+    return text.getvalue().removesuffix("\r\n")
 
 
 def _verdict(fits: Sequence[Fit], comparison: Comparison) -> Verdict:
