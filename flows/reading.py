@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -186,6 +187,8 @@ class _Cache:
             self._store.write(kept, key=key)
             self._make_room()
         except Exception as error:  # noqa: BLE001  (a full disk, say, which the report will meet and name)
+            with suppress(OSError):  # half of it would be in the way of the report
+                (self._folder / key).unlink(missing_ok=True)
             get_logger("gd").warning(
                 "What was read of %s is not kept for the next run: %s", visible(found.file), visible(str(error), 500)
             )

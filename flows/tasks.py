@@ -18,7 +18,7 @@ from flows.progress import Following
 from gd import archive, backends, problems
 from gd.archive import Draft
 from gd.comparison import compare
-from gd.data import Array, DataError, Provenance, Scaling
+from gd.data import Array, DataError, Provenance, Scaling, save_array
 from gd.diagnosis import GradientCheck, Spectrum, check_gradient, diagnose, spectrum
 from gd.notation import visible
 from gd.optimizers import gradient_descent
@@ -45,9 +45,9 @@ def prepare(name: str, draft: Draft, training: Training) -> float:
     _check_size(data.provenance, design, y)
     found = spectrum(design, y)
     found.save(draft.work / "spectrum.npz")
-    np.save(draft.work / "design.npy", design)
-    np.save(draft.work / "target.npy", y)
-    np.save(draft.work / "scaling.npy", np.stack([scaling.shift, scaling.scale]))
+    save_array(draft.work / "design.npy", design)
+    save_array(draft.work / "target.npy", y)
+    save_array(draft.work / "scaling.npy", np.stack([scaling.shift, scaling.scale]))
     return training.learning_rate if isinstance(training.learning_rate, float) else found.auto_rate
 
 
@@ -142,7 +142,7 @@ def _check_size(source: Provenance, design: Array, y: Array) -> None:
     columns = zip([*source.features, source.target], [*design.T[: len(source.features)], y], strict=True)
     for name, values in columns:
         if not np.abs(values).max() <= limit:
-            where = f"{Path(source.path).name}, column {visible(name)!r}"
+            where = f"{visible(Path(source.path).name)}, column {visible(name)!r}"
             raise DataError(where, "its squares are more than float64 holds.", "Divide the column by a power of ten.")
 
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from traceback import clear_frames
 from typing import Any, Literal
 from unicodedata import normalize
 
@@ -296,6 +297,7 @@ def _stages(
 def _fail(name: str, source: Source, training: Training, reports: Path, run: Run, error: Exception) -> Ended:
     """Leave a report that says why there is no result; where even that cannot be written, say so in the record."""
     finished = run.model_copy(update={"finished": datetime.now(UTC)})
+    clear_frames(error.__traceback__)  # they hold arrays that are mapped, whose room on the disk would not come free
     if isinstance(error, OSError):
         error = archive.unwritable(reports, error) or error
     record = failed(finished, source, name, training, error)

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -51,7 +51,6 @@ _BLOCK = 65_536  # epochs written at a time
 _FORMULA = r"(?<=[\t\r\n;,|])( *)%s('*)(?=[=+\-@＝＋－＠])"  # what a spreadsheet takes for a cell of its own, and runs
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR}
-_CUT_OFF = re.compile(r"^\d+ requested and \d+ written$")  # NumPy's words for a full disk, without a number
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +253,7 @@ def unwritable(reports: Path, error: OSError) -> OSError | None:
         reports: the folder of all reports.
         error: what writing ended with.
     """
-    number = errno.ENOSPC if _CUT_OFF.search(str(error)) else error.errno
+    number = error.errno
     if number not in _FULL | _FORBIDDEN:
         return None
     remedy = "Free some space there, or name" if number in _FULL else "Name"
@@ -335,6 +334,13 @@ class _Epochs(io.RawIOBase):
             self._file.close()
             plain.unlink(missing_ok=True)
 
+    def drop(self) -> None:
+        """Not everything could be written: let go of the file without writing any more."""
+        if self._compressed is not None and self._file is not None:
+            self._compressed.fileobj = cast("Any", None)  # else what is left would be written some time
+            with suppress(OSError):
+                self._file.close()
+
 
 def _guarded(name: str) -> str:
     """A column's name with an apostrophe before whatever a spreadsheet would take for a formula in a cell of its own."""
@@ -367,11 +373,15 @@ def _write_epochs(folder: Path, log: EpochLog) -> None:
 
     schema = pa.schema([(_guarded(name), pa.int64() if name == "epoch" else pa.float64()) for name in log.columns])
     file = _Epochs(folder)
-    with csv.CSVWriter(file, schema, write_options=csv.WriteOptions(quoting_style="needed")) as writer:
-        for start in range(0, len(log), _BLOCK):
-            end = min(start + _BLOCK, len(log))
-            writer.write_batch(pa.record_batch([block(name, start, end) for name in log.columns], schema=schema))
-    file.keep()
+    try:
+        with csv.CSVWriter(file, schema, write_options=csv.WriteOptions(quoting_style="needed")) as writer:
+            for start in range(0, len(log), _BLOCK):
+                end = min(start + _BLOCK, len(log))
+                writer.write_batch(pa.record_batch([block(name, start, end) for name in log.columns], schema=schema))
+        file.keep()
+    except BaseException:
+        file.drop()
+        raise
 
 
 def _read_epochs(path: Path) -> EpochLog:
