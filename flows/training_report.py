@@ -42,6 +42,7 @@ from gd.method import keeps_rows
 from gd.notation import legible, number, visible
 from gd.record import Record, Run, command, failed
 from gd.report import SYMBOLS, headline, sentence
+from gd.stream import check_path
 from gd.training import Training
 
 __all__ = ["Batch", "Ended", "train_here", "training_report"]
@@ -205,8 +206,17 @@ def _wanted(sources: Sequence[Source]) -> list[_Wanted]:
         except (DataError, OSError) as error:
             wanted.append(_Wanted(_free_name(source.as_one or source.path, taken), source, error=error))
             continue
-        wanted += [_Wanted(_free_name(one.as_one or one.path, taken), one, files) for one, files in groups]
+        wanted += [_each(_free_name(one.as_one or one.path, taken), one, files) for one, files in groups]
     return wanted
+
+
+def _each(name: str, source: Source, files: Sequence[str]) -> _Wanted:
+    """A data set; where no record could hold the path of its file, why there is none, and the path as it can be shown."""
+    try:
+        check_path(source.path)
+    except DataError as error:
+        return _Wanted(name, source.model_copy(update={"path": error.where}), error=error)
+    return _Wanted(name, source, files)
 
 
 def _mail(batch: Batch, presence: Presence, reports: Path, *, send: bool) -> str:
@@ -217,7 +227,8 @@ def _mail(batch: Batch, presence: Presence, reports: Path, *, send: bool) -> str
         if queued:
             state = delivery(str(reports), _SENDING, return_state=True)
             line = f"{line} {state.message}"
-    except Exception as error:  # noqa: BLE001
+    except Exception as raised:  # noqa: BLE001
+        error = (archive.unwritable(reports, raised) if isinstance(raised, OSError) else None) or raised
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         line = f"The mail could not be made ready: {reason}."
         try:
@@ -236,7 +247,7 @@ def _data_sets(source: Source) -> list[tuple[Source, list[str]]]:
     """Each data set of a source with its files: one for each file, or all files as one."""
     if source.as_one is not None:
         return [(source, expand_all(source))]
-    return [(source.model_copy(update={"path": file}), [file]) for file in expand(source.path)]
+    return [(source.model_copy(update={"path": file}), [file]) for file in expand(source.path, check=False)]
 
 
 @task(name="data set", task_run_name="{name}", cache_policy=NO_CACHE)
@@ -310,7 +321,9 @@ def _fail(name: str, source: Source, training: Training, reports: Path, run: Run
     except OSError as lost:
         archive.clear(reports, name, run.id)
         lost = archive.unwritable(reports, lost) or lost
-        return Ended(name, None, failed(finished, source, name, training, lost) if isinstance(error, OSError) else record)
+        if not isinstance(error, OSError):
+            lost = OSError(f"{error} Besides, {lost}")
+        return Ended(name, None, failed(finished, source, name, training, lost))
     except Exception:  # noqa: BLE001  (the report itself is broken: the other data sets go on all the same)
         archive.clear(reports, name, run.id)
         return Ended(name, None, record)

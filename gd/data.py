@@ -238,10 +238,14 @@ def bundled(name: str) -> Path:
     return Path(__file__).parent / "datasets" / f"{name}.csv"
 
 
-def expand(pattern: str) -> list[str]:
+def expand(pattern: str, *, check: bool = True) -> list[str]:
     """The CSV files that a path, a folder, a glob or an address names, sorted.
 
     A folder with such a name, a pipe or a dead link is among them: left out in silence, nobody would miss it.
+
+    Args:
+        pattern: the path, folder, glob or address.
+        check: refuse all of them for one whose name no record could hold.
 
     Raises:
         DataError: if there is none.
@@ -263,7 +267,7 @@ def expand(pattern: str) -> list[str]:
             problem, remedy = "no file matches.", "Check the pattern, or quote it so that the shell leaves it alone."
     if not found:
         raise DataError(pattern, problem, remedy)
-    for file in found:
+    for file in found if check else ():
         check_path(str(file))
     return list(map(str, found))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 import shlex
 from collections.abc import Sequence
@@ -179,8 +180,11 @@ class Record(_Part):
     error: Failure | None = None
 
     def to_json(self, indent: int | None = 2) -> str:
-        """As `run.json` holds it; numbers that are not finite are null, beside a reason."""
-        return self.model_dump_json(by_alias=True, indent=indent)
+        """As `run.json` holds it; numbers that are not finite are null, beside a reason, and what is invisible is escaped."""
+        text = self.model_dump_json(by_alias=True, indent=indent)
+        if text.isascii():
+            return text
+        return "".join(c if c.isascii() or legible(c) else json.dumps(c)[1:-1] for c in text)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -339,6 +340,19 @@ def test_a_table_too_large_for_the_disk_lets_the_others_go_on(disk: Path, tmp_pa
 
 @pytest.mark.server
 @pytest.mark.usefixtures("prefect_server")
+def test_no_room_for_a_refusal_is_said_beside_it(disk: Path, tmp_path: Path) -> None:
+    """What is wrong with the file, and why there is no report of it."""
+    (tmp_path / "t.csv").write_text("x,y\n1,2\n", encoding="utf-8")
+    leave(disk, 16_000)
+    _, batch = run([Source(path=str(tmp_path / "t.csv"), target="z")], disk / "reports")
+    assert batch.ended[0].record.error is not None
+    said = batch.ended[0].record.error.message
+    assert said.startswith("t.csv: no column 'z'")
+    assert said.endswith(FULL)
+
+
+@pytest.mark.server
+@pytest.mark.usefixtures("prefect_server")
 def test_no_room_at_all_is_said_of_every_data_set(disk: Path) -> None:
     """There is no report, the earlier ones and the index stay, and no half of one is left."""
     reports = disk / "reports"
@@ -381,16 +395,21 @@ def test_what_is_no_csv_is_named_and_the_others_go_on(tmp_path: Path) -> None:
     (data / "around").symlink_to(data)
     (data / "gone.csv").symlink_to("nowhere.csv")
     (data / "\x1b[31m\u202e=1.csv").write_bytes(b"")
+    (data / "caf\udce9.csv").write_bytes(b"x\n1\n")
+    shutil.copy(bundled("penguins"), data / "closed.csv")
+    (data / "closed.csv").chmod(0)
     expected = {
         "folder.csv: is a folder.": 1, "pipe.csv: is a pipe or a device.": 1, "loop.csv: a link that leads back to itself.": 1,
-        "gone.csv: a link to a file that is not there.": 1,
+        "gone.csv: a link to a file that is not there.": 1, "closed.csv: may not be read by this user.": 1,
+        "\\udce9.csv: the path holds a NUL, or a byte that is not UTF-8.": 1,
     }  # fmt: skip
     for pattern in (str(data), f"{data}/**/*.csv"):
-        state, batch = run([Source(path=pattern, target="body_mass_g")], tmp_path / "reports")
+        with somebody(tmp_path):
+            state, batch = run([Source(path=pattern, target="body_mass_g")], tmp_path / "reports")
         assert state.is_failed()
         errors = [item.record.error.message for item in batch.ended if item.record.error]
-        assert 6 == len(batch.ended)
-        assert 5 == len(errors)
+        assert 8 == len(batch.ended)
+        assert 7 == len(errors)
         assert expected == {words: sum(words in error for error in errors) for words in expected}
         (good,) = (item for item in batch.ended if item.record.error is None)
         assert ("good", "converged") == (good.name, good.record.verdict)
@@ -402,22 +421,32 @@ def test_what_is_no_csv_is_named_and_the_others_go_on(tmp_path: Path) -> None:
     assert not {"\x1b", "\u202e"} & set(page)
 
 
+@contextmanager
+def somebody(folder: Path) -> Iterator[None]:
+    """While in it, root gives up its right to read and write everything, but may write into a folder."""
+    for place in (folder.parent, folder.parent.parent):  # which pytest closes to everybody else
+        place.chmod(0o755)
+    folder.chmod(0o777)
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
 @pytest.fixture
 def nobody(tmp_path: Path) -> Iterator[Path]:
     """A folder of reports that may be read and not written; root gives up its right to."""
-    for place in (tmp_path, tmp_path.parent, tmp_path.parent.parent):  # which pytest closes to everybody else
-        place.chmod(0o755)
     reports = tmp_path / "reports"
     run_tasks(PENGUINS, QUICK, reports, "penguins")
     archive.write_index(reports)
     for place in (reports, *(path for path in reports.rglob("*") if path.is_dir())):
         place.chmod(0o555)
-    root = os.geteuid() == 0
-    if root:
-        os.seteuid(65534)
-    yield reports
-    if root:
-        os.seteuid(0)
+    with somebody(tmp_path):
+        yield reports
     for place in (reports, *(path for path in reports.rglob("*") if path.is_dir())):
         place.chmod(0o755)
 

@@ -26,7 +26,7 @@ from rich.progress import Progress
 from flows.progress import TERMINAL, Following, FollowingBytes
 from flows.training_report import _free_name, _plain
 from gd import archive, mail
-from gd.cli.command import tell
+from gd.cli.command import main, tell
 from gd.data import Source
 from gd.mail import Digest, Item
 from gd.notation import apart, visible
@@ -323,3 +323,24 @@ def test_a_browser_runs_nothing(runs: dict[str, Run], browser: Browser) -> None:
 def test_html_of_names_is_escaped_once(runs: dict[str, Run]) -> None:
     """A name that looks escaped is not taken for what it would stand for."""
     assert html.escape("&lt;b&gt;") in runs["&lt;b&gt;"].page
+
+
+@pytest.mark.parametrize("names", TABLES, ids=range(len(TABLES)))
+def test_run_json_hides_nothing(names: tuple[str, ...], runs: dict[str, Run]) -> None:
+    """It can be printed on a terminal, as `gd run --json` does, and every name is read back from it."""
+    record = runs[names[0]].record
+    for indent in (None, 2):
+        text = record.to_json(indent=indent)
+        assert not UNSEEN.search(text)
+        assert record == Record.model_validate_json(text)
+
+
+@pytest.mark.parametrize(
+    "words", [["run", "\x1b[31m.csv"], ["run", "a", "--target", "y", "--features", '"\x9b31m'], ["\u202erun"]]
+)
+def test_an_error_of_the_command_shows_its_words(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """What was typed, or pasted, does nothing on the way back."""
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert 2 == ended.value.code
+    assert not UNSEEN.search("".join(capsys.readouterr()).replace("\n", ""))
