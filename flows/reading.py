@@ -26,18 +26,25 @@ from prefect.tasks import exponential_backoff
 
 from flows.progress import FollowingBytes
 from flows.runners import Runner, gather
+from gd.columns import Holds
 from gd.data import DataError, Source
+from gd.dialect import Format
 from gd.method import keeps_rows
 from gd.moments import Moments
 from gd.notation import visible
-from gd.reading import Kind, Scan, join, scan, unsettled
+from gd.reading import Scan, join, scan, unsettled
+from gd.signs import Sign
 from gd.stream import is_address, shown_name
 from gd.training import Training
 
 __all__ = ["read"]
 
 _CACHE = ".cache"  # in the folder of all reports
-_FORMAT = [field.name for kind in (Scan, Moments) for field in fields(kind)]  # of what is kept; another is not read back
+_FORMAT = [
+    *(field.name for kind in (Scan, Moments) for field in fields(kind)),
+    *Sign._fields,
+    *Format.model_fields,
+]  # of what is kept; another is not read back
 _MOST_ROWS = 16 << 20  # bytes of rows that are kept with a file's moments
 _MOST_KEPT = 256 << 20  # bytes in all; the oldest go first
 
@@ -53,7 +60,7 @@ def _may_pass(_task: Any, _run: Any, state: State[Any]) -> bool:
     retry_delay_seconds=exponential_backoff(backoff_factor=1), retry_jitter_factor=0.5, retry_condition_fn=_may_pass,
 )  # fmt: skip
 def read_file(
-    label: str, file: str, source: Source, training: Training, alone: bool, kinds: dict[str, Kind] | None, key: str | None
+    label: str, file: str, source: Source, training: Training, alone: bool, kinds: dict[str, Holds] | None, key: str | None
 ) -> State[Any] | Scan:
     """One pass over one file; one of several is read by one thread, since the others have theirs.
 
@@ -91,7 +98,7 @@ def read(
     cache = _Cache(reports / _CACHE, source, run)
     labels = [f"{name}: read" if len(files) == 1 else f"{name}: read {visible(shown_name(file), 100)}" for file in files]
 
-    def scanned(at: Sequence[int], kinds: dict[int, dict[str, Kind]]) -> list[_Kept]:
+    def scanned(at: Sequence[int], kinds: dict[int, dict[str, Holds]]) -> list[_Kept]:
         """These of the files, from the cache or by reading them."""
         calls = [
             {"label": labels[j], "file": files[j], "source": source, "training": training, "alone": alone,
@@ -110,7 +117,7 @@ def read(
 
     everything = list(range(len(files)))
     found = scanned(everything, {})
-    if again := unsettled([item.scan for item in found]):
+    if again := unsettled([item.scan for item in found], source):
         for j, item in zip(again, scanned(list(again), again), strict=True):
             found[j] = item
     data = join([item.scan for item in found], source, name)
@@ -140,10 +147,10 @@ class _Cache:
 
     def __init__(self, folder: Path, source: Source, run: str) -> None:
         self._folder, self._run = folder, run
-        self._settings = [_FORMAT, source.target, source.features]
+        self._settings = [_FORMAT, source.target, source.features, source.leave_out, source.encode, source.dialect.model_dump()]
         self._store = ResultStore(result_storage=LocalFileSystem(basepath=str(folder)), cache_result_in_memory=False)
 
-    def key(self, file: str, kinds: dict[str, Kind] | None) -> str | None:
+    def key(self, file: str, kinds: dict[str, Holds] | None) -> str | None:
         """Under which a pass over the file as it is now would be kept; None where there is certainly none."""
         if is_address(file):  # to hash it is to read it
             return None
@@ -174,7 +181,7 @@ class _Cache:
             return None
         return replace(found, scan=replace(found.scan, file=shown_name(call["file"]), path=call["file"]))
 
-    def keep(self, found: Scan, kinds: dict[str, Kind] | None) -> _Kept:
+    def keep(self, found: Scan, kinds: dict[str, Holds] | None) -> _Kept:
         """Keep a pass for the next run; what cannot be kept is read again then."""
         key = self._key(found.bytes, found.sha256, kinds)
         try:
@@ -194,7 +201,7 @@ class _Cache:
             )
         return _Kept(found, self._run)
 
-    def _key(self, size: int, digest: str, kinds: dict[str, Kind] | None) -> str:
+    def _key(self, size: int, digest: str, kinds: dict[str, Holds] | None) -> str:
         settings = json.dumps([*self._settings, kinds and sorted(kinds.items())])
         return f"{size}-{digest}-{hashlib.sha256(settings.encode()).hexdigest()[:16]}"
 

@@ -18,7 +18,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from gd.data import Array
+from gd.arrays import Array, column
 from gd.figures import draw
 from gd.record import EpochLog, Record
 from gd.report import Report, render, render_index
@@ -363,13 +363,13 @@ def _write_epochs(folder: Path, log: EpochLog) -> None:
     def block(name: str, start: int, end: int) -> Any:
         where, values = log.entries(name)
         if name not in log.at:
-            return pa.array(values[start:end])
+            return column(values[start:end])
         first, last = np.searchsorted(where, [start, end])
         if first == last:
             return pa.nulls(end - start, pa.float64())
         filled, empty = np.zeros(end - start), np.ones(end - start, bool)
         filled[where[first:last] - start], empty[where[first:last] - start] = values[first:last], False
-        return pa.array(filled, mask=empty)
+        return column(filled, empty)
 
     schema = pa.schema([(_guarded(name), pa.int64() if name == "epoch" else pa.float64()) for name in log.columns])
     file = _Epochs(folder)

@@ -9,10 +9,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-__all__ = ["MISSING", "Dialect", "Format", "LineRanges", "same_name"]
+__all__ = ["BLANKS", "MISSING", "Dialect", "Format", "LineRanges", "same_name"]
 
 MISSING = ("", "NA", "N/A", "NaN", "null", "NULL", "None", "#N/A")
 """Cells that count as missing, as written but for blanks around them; of NaN any spelling and sign."""
+
+BLANKS = "blanks"
+"""The delimiter that is one or several spaces or tabs."""
 
 _DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", r"\t": "\t", "pipe": "|", "space": " ", "colon": ":"}
 _THOUSANDS = {"comma": ",", "dot": ".", "point": ".", "space": " ", "apostrophe": "'", "underscore": "_"}
@@ -26,6 +29,8 @@ def _word(words: dict[str, str]) -> Any:
 
 
 def _separator(value: str) -> str:
+    if value == BLANKS:
+        return value
     if len(value) != 1 or not value.isascii() or value.isalnum() or value in "\"'+-.\r\n\0":
         raise ValueError(
             "one ASCII character that is no letter, digit, quote, sign or dot, or comma, semicolon, tab, pipe, space"
@@ -85,8 +90,8 @@ class Dialect(BaseModel):
 
     delimiter: Annotated[str, _word(_DELIMITERS), AfterValidator(_separator)] | None = Field(
         default=None,
-        description="What separates cells: one character, or comma, semicolon, tab, pipe, space; comma, semicolon, tab and "
-        "pipe are found out.",
+        description="What separates cells: one character, or comma, semicolon, tab, pipe, space, or blanks for one or more "
+        "of them; the first four are found out.",
     )
     quote: Annotated[Literal['"', "'", ""], _word(_QUOTES)] | None = Field(
         default=None, description="What cells are quoted with: \", ' or none; the first two are found out."

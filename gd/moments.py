@@ -102,6 +102,13 @@ class Moments:
         R = _triangle(self.R[:, [0, *(j + 1 for j in at)]])
         return Moments(self.n, self.shift[at], self.unit[at], self.low[at], self.high[at], R)
 
+    def moved(self, origin: Array, size: Array) -> Moments:
+        """Those of the same columns counted from an origin in units of a size, both (q,): (v - origin) / size for each v."""
+        if not origin.any() and (size == 1).all():
+            return self
+        shift, low, high = ((values - origin) / size for values in (self.shift, self.low, self.high))
+        return Moments(self.n, shift, self.unit * size, low, high, self.R)
+
     def scaling(self, center: bool) -> Scaling:
         """The scaling under which every feature has mean square 1, and with `center` mean 0; see `gd.data.standardize`.
 

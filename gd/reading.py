@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
-from enum import StrEnum
-from functools import partial
+from datetime import datetime, timedelta
+from functools import partial, reduce
 from hashlib import sha256
 from itertools import chain
 from pathlib import Path
@@ -20,18 +20,28 @@ from typing import Literal
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from gd.data import Dataset, Dropped, Encoding, Provenance, Shard, Source, dataset_name
-from gd.dialect import Dialect
+from gd.cells import DAY, Numbers
+from gd.columns import MOST_LEVELS, Holds, Kind, Tally, judge
+from gd.data import Dataset, Dropped, Encoded, Encoding, Provenance, Remark, Shard, Source, dataset_name
+from gd.dialect import Dialect, Format, same_name
 from gd.moments import Moments, merge_all
-from gd.refusal import DataError, shown
-from gd.stream import BLOCK, Block, Feed, Progress, check_path, redacted
-from gd.table import Array, Cells, LeftOut, Text, choose
+from gd.refusal import DataError, listed, shown
+from gd.remedies import leave_out, remedy
+from gd.signs import EXACT, Sign, merge, remarks
+from gd.sniffer import sniff
+from gd.stream import BLOCK, Block, Feed, Progress, check_path, redacted, shown_name
+from gd.table import Array, As, Cells, Header, LeftOut, Text, choose
 
-__all__ = ["Kind", "Reading", "Scan", "cores", "join", "read", "read_csv", "scan", "unsettled"]
+__all__ = ["Reading", "Scan", "cores", "join", "read", "read_csv", "scan", "unsettled"]
 
 _LINES_KEPT = 1000  # of the lines that were dropped; their count is always exact
 _DATE_OR_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{1,2}:[0-9]{2}"
-_MEND = "Mend it, or write NA for a missing value; a feature can be left out with --features."
+_WITH_UNIT = r"[-+]?[0-9.]+ ?[^\W\d]{1,4}"  # 5 kg, and no name of an article
+_MEND = "Mend it, or write NA for a missing value; a feature can be left out with --leave-out."
+_TOTALS = {"total", "totals", "sum", "subtotal", "grand total", "average", "mean", "summe", "gesamt"}
+
+_TEXT = Holds(Kind.TEXT)
+_MOST_PASSES = 5
 
 _WIDE = 16  # columns, from which on BLAS would share a block of rows out to threads
 _blas_lock, _blas_users = Lock(), 0
@@ -39,30 +49,6 @@ _blas_limit: threadpool_limits | None = None
 
 KeepRows = Callable[[int, int], bool]
 """Whether to keep the rows themselves: (rows so far, columns) -> yes; once it said no they are dropped for good."""
-
-
-class Kind(StrEnum):
-    """What a column holds: a file is read with a guess of that, and again where the guess was wrong."""
-
-    NUMBERS = "numbers"
-    TEXT = "text"
-    NOTHING = "nothing"
-
-
-@dataclass(slots=True)
-class _Tally:
-    """What was met in one column so far."""
-
-    numbers: int = 0
-    gaps: int = 0
-    wrong: int = 0
-    first_wrong: tuple[int, str] | None = None  # line and cell
-
-    def add(self, cells: Cells) -> None:
-        self.numbers += cells.numbers
-        self.gaps += cells.gaps
-        self.wrong += cells.wrong
-        self.first_wrong = self.first_wrong or cells.first_wrong
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,11 +59,13 @@ class Scan:
     path: str  # without what may be secret
     sha256: str
     bytes: int
+    format: Format
     header: tuple[str, ...]
     rows: int
-    kinds: dict[str, Kind]  # of the target and of every column that may be a feature, in order
-    gaps: dict[str, int]  # missing cells of the columns of numbers
+    kinds: dict[str, Holds]  # of the target and of every column that may be a feature, in order
+    gaps: dict[str, int]  # missing cells of the columns that are used
     texts: dict[str, str]  # of each column of text the first cell that is no number
+    signs: dict[str, Sign]  # of the columns of numbers
     dropped: int
     lines: tuple[int, ...]  # of the rows that were dropped; the first 1,000
     moments: Moments  # of the rows without a gap: the columns of numbers, the target last
@@ -183,7 +171,7 @@ def read(
     """
     one = partial(scan, source=source, keep_rows=keep_rows, threads=threads, progress=progress, block=block)
     scans = [one(file) for file in files]
-    for j, kinds in unsettled(scans).items():
+    for j, kinds in unsettled(scans, _with_same_names(source)).items():
         scans[j] = one(files[j], kinds=kinds)
     return join(scans, source, name or dataset_name(files[0]))
 
@@ -191,7 +179,7 @@ def read(
 def scan(
     file: str,
     source: Source,
-    kinds: dict[str, Kind] | None = None,
+    kinds: dict[str, Holds] | None = None,
     *,
     keep_rows: KeepRows | None = None,
     threads: int | None = None,
@@ -202,7 +190,7 @@ def scan(
 
     Args:
         file: its path or address.
-        source: which columns are wanted.
+        source: which columns are wanted, and how the file is written.
         kinds: what columns hold, where other files of the same data set have shown it.
         keep_rows: whether to keep the rows beside their moments; never when None.
         threads: that parse blocks; as many as this process has cores when None.
@@ -213,20 +201,28 @@ def scan(
         DataError: if the file cannot be used.
         OSError: if reading breaks off for a reason that another try may mend.
     """
+    source = _with_same_names(source)
     given = dict(kinds or {})
     known = given
-    while True:
-        one = _Pass(Feed(file, progress, block), source, known, keep_rows, threads or cores())
+    for _ in range(_MOST_PASSES):
+        one = _Pass(file, source, known, keep_rows, threads or cores(), progress, block)
         one.run()
         found = one.judge() | given
-        if all(_same_rows(found[column], kind) for column, kind in one.kinds.items()):
+        if all(found[column].gives_the_same_rows(kind) for column, kind in one.kinds.items()):
             return one.result(found)
         known = found
+    raise DataError(shown_name(file), "it changes while it is read.", "Read a copy of it.")
 
 
-def _same_rows(found: Kind, read_as: Kind) -> bool:
-    """Whether a pass that took the column for this has used the right rows: text and nothing both are left out."""
-    return (found == Kind.NUMBERS) == (read_as == Kind.NUMBERS)
+def _with_same_names(source: Source) -> Source:
+    """The same with the names of columns as they are compared."""
+    return source.model_copy(
+        update={
+            "target": same_name(source.target),
+            "features": None if source.features is None else tuple(map(same_name, source.features)),
+            "leave_out": tuple(map(same_name, source.leave_out)),
+        }
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -239,28 +235,46 @@ class _Part:
     lines: list[int]
     moments: Moments
     values: tuple[Array, ...] | None
+    signs: dict[str, Sign]
 
 
 class _Pass:
     """One pass over one file: blocks are parsed on threads and put together in their order, whichever is done first."""
 
-    def __init__(self, feed: Feed, source: Source, known: dict[str, Kind], keep_rows: KeepRows | None, threads: int) -> None:
-        self._feed, self._source, self._known = feed, source, known
+    def __init__(
+        self,
+        file: str,
+        source: Source,
+        known: dict[str, Holds],
+        keep_rows: KeepRows | None,
+        threads: int,
+        progress: Progress | None,
+        block: int,
+    ) -> None:
+        self._feed = Feed(file, progress, block, source.dialect, self._settled)
+        self._source, self._known = source, known
         self._keep_rows, self._threads = keep_rows, threads
         self._named = {source.target, *(source.features or ())}
-        self.kinds: dict[str, Kind] = {}
-        self._header: tuple[str, ...] = ()
-        self._tallies: dict[str, _Tally] = {}
+        self.kinds: dict[str, Holds] = {}
+        self._header = Header(())
+        self._tallies: dict[str, Tally] = {}
+        self._signs: dict[str, Sign] = {}
         self._parts: list[Moments] = []
         self._values: list[tuple[Array, ...]] | None = []
-        self._rows = self._dropped = 0
+        self._rows = self._dropped = self._first_line = 0
         self._lines: list[int] = []
+        self._last: Text | None = None
+
+    def _settled(self, head: bytes, whole: bool) -> Dialect:
+        wanted = (self._source.target, *(self._source.features or ()))
+        return sniff(self._feed.name, head, self._source.dialect, wanted, whole=whole)
 
     @property
     def _columns(self) -> list[str]:
         """Columns of numbers, the target last."""
-        numbers = [column for column, kind in self.kinds.items() if kind == Kind.NUMBERS]
-        return [*(column for column in numbers if column != self._source.target), self._source.target]
+        target = self._source.target
+        names = [name for column, holds in self.kinds.items() if column != target for name in holds.columns(column)]
+        return [*names, target]
 
     def run(self) -> None:
         """Read it all."""
@@ -270,15 +284,17 @@ class _Pass:
                 self._digest_all(first, blocks)
 
     def _digest_all(self, first: Text, blocks: Iterator[Block]) -> None:
-        texts = chain([first], (Text(self._feed.name, block.data, block.line, self._header) for block in blocks))
+        texts = chain([first], map(self._text, blocks))
         if self._threads == 1:
             for text in texts:
+                self._last = text
                 self._add(self._digest(text))
             return
         waiting: deque[Future[_Part]] = deque()
         with ThreadPoolExecutor(self._threads) as pool:
             try:
                 for text in texts:
+                    self._last = text
                     waiting.append(pool.submit(self._digest, text))
                     if len(waiting) > self._threads + 1:
                         self._add(waiting.popleft().result())
@@ -288,61 +304,103 @@ class _Pass:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
 
+    def _text(self, block: Block) -> Text:
+        return Text(self._feed.name, block.data, block.line, self._header.names, self._feed.dialect)
+
     def _begin(self, blocks: Iterator[Block]) -> Text:
         """The header, and the first rows with a guess of what their columns hold."""
         file = self._feed.name
-        block = next(blocks, None)
+        block = next((block for block in blocks if block.data and not block.data.isspace()), None)
         if block is None:
             raise DataError(file, "the file is empty.", "Export the table again.")
-        data = block.data.removeprefix(b"\xef\xbb\xbf")
-        if not data or data.isspace():
-            raise DataError(file, "the file is empty.", "Export the table again.")
-        if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise DataError(file, "the file is UTF-16.", "Save it as UTF-8.")
-        rows = Text(file, data).after_header()
-        self._header = tuple(rows.names)
-        chosen = choose(file, rows.names, self._source.target, self._source.features)
+        self._header, rows = self._text(block).after_header()
+        chosen = choose(file, self._header, self._source.target, self._source.features, self._source.leave_out)
         while rows.empty:
             block = next(blocks, None)
             if block is None:
                 raise DataError(file, "a header and no rows.", "Export the table again with its data.")
-            rows = Text(file, block.data, block.line, self._header)
+            rows = self._text(block)
+        self._first_line = next(rows.rows())[0]
         wanted = [self._source.target, *chosen]
-        for column, number in rows.guess(wanted).items():
-            guess = self._known.get(column) or (Kind.NUMBERS if number else Kind.TEXT)
-            self.kinds[column] = guess
-            self._tallies[column] = _Tally()
+        for column, guess in rows.guess(wanted, dates="dates" in self._source.encode).items():
+            kind = Kind.NUMBERS if guess.numbers else Kind.DATES if guess.days else Kind.TEXT
+            self.kinds[column] = self._known.get(column) or Holds(kind)
+            self._tallies[column] = Tally()
         if not self._known:  # a column without a value among the first rows is expected to have none at all
-            for column, cells in rows.parse(self._numeric).items():
+            for column, cells in rows.parse(self._as).items():
                 if cells.numbers == cells.wrong == 0 and column not in self._named:
-                    self.kinds[column] = Kind.NOTHING
+                    self.kinds[column] = Holds(Kind.NOTHING)
+        if (
+            name := next((name for name in self._columns if name in self._made and name in self._header.names), None)
+        ) is not None:
+            problem = f"the category {shown(self._made[name])} would make a second column {shown(name)}."
+            raise DataError(file, problem, "Rename one of them.")
         return rows
 
     @property
-    def _numeric(self) -> dict[str, bool]:
-        return {column: kind != Kind.TEXT for column, kind in self.kinds.items()}
+    def _made(self) -> dict[str, str]:
+        """Columns that a category becomes, and it."""
+        return {
+            name: column
+            for column, holds in self.kinds.items()
+            if holds.kind == Kind.CATEGORY
+            for name in holds.columns(column)
+        }
+
+    @property
+    def _as(self) -> dict[str, As]:
+        return {column: holds.read_as(self._source) for column, holds in self.kinds.items()}
 
     def _digest(self, text: Text) -> _Part:
-        cells = text.parse(self._numeric)
+        cells = text.parse(self._as)
         rows = max(c.numbers + c.gaps + c.wrong for c in cells.values())
-        columns = [cells[column].values for column in self._columns]
+        columns = self._columns
         without = {column: c._replace(values=None) for column, c in cells.items()}
-        found = [values for values in columns if values is not None]
-        if len(found) < len(columns):  # cells that are no numbers: this pass will be refused, or made again
-            return _Part(without, rows, 0, [], Moments.none(len(columns)), None)
-        lines: list[int] = []
-        dropped = 0
-        if any(cells[column].gaps for column in self._columns):
-            used = ~np.isnan(np.column_stack(found)).any(axis=1)
-            gone = np.flatnonzero(~used)
+        values = self._values_of(cells)
+        if values is None:  # cells that are no numbers: this pass will be refused, or made again
+            return _Part(without, rows, 0, [], Moments.none(len(columns)), None, {})
+        used, lines, dropped = values, list[int](), 0
+        if any(cells[column].gaps for column, holds in self.kinds.items() if holds.used):
+            whole = ~np.isnan(np.column_stack(values)).any(axis=1)
+            gone = np.flatnonzero(~whole)
             dropped, lines = len(gone), text.lines(gone[:_LINES_KEPT], rows)
-            found = [values[used] for values in found]
+            used = [column[whole] for column in values]
         keep = self._values is not None and self._keep_rows is not None
-        return _Part(without, rows, dropped, lines, Moments.of(found), tuple(found) if keep else None)
+        moments = Moments.of(used)
+        signs = self._signs_of(text, values, used, moments)
+        return _Part(without, rows, dropped, lines, moments, tuple(used) if keep else None, signs)
+
+    def _values_of(self, cells: dict[str, Cells]) -> list[Array] | None:
+        """The columns of numbers, the target last; None where some are not yet."""
+        found: list[Array] = []
+        target = self._source.target
+        for column in [*(column for column in self.kinds if column != target), target]:
+            if not self.kinds[column].used:
+                if column == target:
+                    return None
+                continue
+            if (values := cells[column].values) is None:
+                return None
+            found += values
+        return found
+
+    def _signs_of(self, text: Text, values: Sequence[Array], used: Sequence[Array], moments: Moments) -> dict[str, Sign]:
+        target, signs = values[-1], {}
+        for column, *of in zip(self._columns, values, used, moments.low, moments.high, strict=True):
+            if column not in self.kinds or self.kinds[column].kind != Kind.NUMBERS or not len(target):
+                continue
+            sign = Sign.of(of[0], target, *of[1:])
+            if max(-sign.low.value, sign.high.value) > EXACT and len(rows := text.rounded(column)):
+                lines = text.lines(np.array(rows[:_LINES_KEPT]), len(target))
+                sign = sign._replace(rounded=len(rows), rounded_lines=tuple(lines))
+            signs[column] = sign
+        return signs
 
     def _add(self, part: _Part) -> None:
         for column, cells in part.cells.items():
             self._tallies[column].add(cells)
+        for column, sign in part.signs.items():
+            self._signs[column] = merge(self._signs[column], sign) if column in self._signs else sign
         self._rows += part.rows
         self._dropped += part.dropped
         self._lines += part.lines[: _LINES_KEPT - len(self._lines)]
@@ -353,42 +411,81 @@ class _Pass:
         elif self._values is not None:
             self._values.append(part.values)
 
-    def judge(self) -> dict[str, Kind]:
+    def judge(self) -> dict[str, Holds]:
         """What each column turned out to hold.
 
         Raises:
-            DataError: where a column that was named holds text, and where most cells of another are numbers and some are
-                not, since leaving the column out would hide a mistake.
+            DataError: where that is not clear, where a name that is used stands above two columns, and where the last row is
+                a total.
         """
-        found = {}
-        for column, tally in self._tallies.items():
-            if tally.first_wrong is not None:
-                if column in self._named or tally.numbers > tally.wrong:
-                    line, cell = tally.first_wrong
-                    count = "" if tally.wrong == 1 else f" (the first of {tally.wrong:,} such cells)"
-                    where = f"{self._feed.name}, line {line}, column {shown(column)}"
-                    raise DataError(where, f"{shown(cell)} is not a number{count}.", _MEND)
-                found[column] = Kind.TEXT
-            else:
-                found[column] = Kind.NUMBERS if tally.numbers or column in self._named else Kind.NOTHING
+        found = judge(self._feed.name, self._tallies, self._source, self._structure)
+        for name, one, other in self._header.twins:
+            keys = self._header.names[one - 1], self._header.names[other - 1]
+            if any(key in found and found[key].used for key in keys):
+                problem = f"two columns are named {shown(name)} (columns {one} and {other})."
+                remedy = f"Rename one, or leave both out with {leave_out(name)}."
+                raise DataError(f"{self._feed.name}, line {self._header.line}", problem, remedy)
+        self._refuse_a_total(found)
         return found
 
-    def result(self, kinds: dict[str, Kind]) -> Scan:
+    def _structure(self, column: str, line: int, cell: str) -> str | None:
+        """What is wrong with a row in which a cell is no number: a second header, the header again, or what follows a table."""
+        if cell and same_name(cell) == column:
+            return f"The header stands there again; --skip-lines {line}-{line} skips it."
+        if cell and self._begins_with(line, "#"):
+            return "Lines that begin with # are skipped by --comment '#'."
+        if line == self._first_line and cell:
+            held = [tally for tally in self._tallies.values() if tally.numbers]
+            if all(tally.first_wrong and tally.first_wrong[0][0] == line for tally in held):
+                return f"A second header seems to stand there; --skip-lines {line}-{line} skips it."
+        if cell or self._last is None or line == self._first_line:
+            return None
+        rest = [row for at, row in self._last.rows() if at >= line]
+        numbers = Numbers(self._feed.dialect)
+        without = all(any(c.strip().casefold() in _TOTALS for c in row) or not any(map(numbers.is_number, row)) for row in rest)
+        if rest and without and len(rest) == self._tallies[column].wrong:
+            return f"If the table ends before that line: --skip-lines {line}-."
+        return None
+
+    def _begins_with(self, line: int, sign: str) -> bool:
+        """Whether a row of the last block, on that line, begins with a sign."""
+        rows = self._last.rows() if self._last is not None else iter(())
+        return any(at == line and row[0].lstrip().startswith(sign) for at, row in rows)
+
+    def _refuse_a_total(self, found: dict[str, Holds]) -> None:
+        """A last row that says in a column of text that it is a total of the others would be one more row of data."""
+        if self._last is None or (last := self._last.last_row()) is None or len(last[1]) != len(self._header.names):
+            return
+        for j, (column, cell) in enumerate(zip(self._header.names, last[1], strict=True)):
+            word = cell.strip().casefold()
+            holds = found.get(column)
+            if word not in _TOTALS or column in self._source.leave_out or (holds is not None and holds.kind == Kind.NUMBERS):
+                continue
+            if sum(row[j].strip().casefold() == word for _, row in self._last.rows()) == 1:
+                problem = f"{shown(cell)} in column {shown(column)}: the last row seems to sum up the others."
+                remedy = f"--skip-lines {last[0]}- leaves it out; {leave_out(column)} takes it as a row."
+                raise DataError(f"{self._feed.name}, line {last[0]}", problem, remedy)
+
+    def result(self, kinds: dict[str, Holds]) -> Scan:
         """What was found, once every column was taken for what it is."""
         values = None
         if self._values is not None and self._keep_rows is not None:
             values = tuple(np.concatenate(column) for column in zip(*self._values, strict=True))
-        texts = {column: tally.first_wrong[1] for column, tally in self._tallies.items() if tally.first_wrong}
+        texts = {column: tally.first_wrong[0][1] for column, tally in self._tallies.items() if tally.first_wrong}
+        target = self._source.target
+        used = [target, *(column for column, holds in self.kinds.items() if holds.used and column != target)]
         return Scan(
             file=self._feed.name,
             path=redacted(self._feed.address),
             sha256=self._feed.sha256,
             bytes=self._feed.size,
-            header=self._header,
+            format=self._feed.format(self._header.line, self._source.dialect),
+            header=self._header.names,
             rows=self._rows,
             kinds=kinds,
-            gaps={column: self._tallies[column].gaps for column in [self._source.target, *self._columns[:-1]]},
+            gaps={column: self._tallies[column].gaps for column in used},
             texts=texts,
+            signs=self._signs,
             dropped=self._dropped,
             lines=tuple(self._lines),
             moments=self._parts[0],
@@ -397,10 +494,11 @@ class _Pass:
         )
 
 
-def unsettled(scans: Sequence[Scan]) -> dict[int, dict[str, Kind]]:
+def unsettled(scans: Sequence[Scan], source: Source) -> dict[int, dict[str, Holds]]:
     """Files that must be read again because others of the data set show what a column holds: their places, and that.
 
-    A column that is empty in one file and of numbers in another is one of numbers, whose gaps drop rows in the first.
+    A column that is empty in one file and of numbers in another is one of numbers, whose gaps drop rows in the first. A
+    category has the levels of all files.
 
     Raises:
         DataError: if the files have different columns, or a column that is text in one and numbers in another.
@@ -414,20 +512,34 @@ def unsettled(scans: Sequence[Scan]) -> dict[int, dict[str, Kind]]:
             said += [f"a column {', '.join(map(shown, extra[:5]))} more"] if extra else []
             problem = f"other columns than {first.file}: {' and '.join(said)}."
             raise DataError(other.file, problem, "Files of one data set have the same columns, in any order.")
-    holds: dict[str, Kind] = {}
-    for column in first.kinds:
-        kinds = {one.kinds[column] for one in scans}
-        if {Kind.NUMBERS, Kind.TEXT} <= kinds:
-            text, numbers = (next(one for one in scans if one.kinds[column] == kind) for kind in (Kind.TEXT, Kind.NUMBERS))
-            where = f"{text.file}, column {shown(column)}"
-            problem = f"{shown(text.texts[column])} is not a number, and {numbers.file} has numbers there."
-            raise DataError(where, problem, _MEND)
-        holds[column] = Kind.NUMBERS if Kind.NUMBERS in kinds else Kind.TEXT if Kind.TEXT in kinds else Kind.NOTHING
+    named = {source.target, *(source.features or ())}
+    holds = {column: _together(scans, column, named=column in named) for column in first.kinds}
     return {
         j: holds
         for j, one in enumerate(scans)
-        if any(not _same_rows(kind, one.kinds[column]) for column, kind in holds.items())
+        if any(not kind.gives_the_same_rows(one.kinds[column]) for column, kind in holds.items())
     }
+
+
+def _together(scans: Sequence[Scan], column: str, *, named: bool) -> Holds:
+    """What a column holds in all files."""
+    by_kind: dict[Kind, Scan] = {}
+    for one in scans:
+        by_kind.setdefault(one.kinds[column].kind, one)
+    by_kind.pop(Kind.NOTHING, None)
+    for kind, what in ((Kind.NUMBERS, "numbers"), (Kind.DATES, "dates")):
+        if kind in by_kind and len(by_kind) > 1:
+            other = next(one for found, one in by_kind.items() if found != kind)
+            where = f"{other.file}, column {shown(column)}"
+            cell = shown(other.texts.get(column, ""))
+            raise DataError(where, f"{cell} is not a {what[:-1]}, and {by_kind[kind].file} has {what} there.", _MEND)
+    if set(by_kind) == {Kind.CATEGORY}:
+        levels = sorted({level for one in scans for level in one.kinds[column].levels})
+        if named and len(levels) < 2:
+            where, problem = f"{scans[0].file}, column {shown(column)}", f"every row holds {shown(levels[0])}."
+            raise DataError(where, problem, "A category needs two values: leave the column out.")
+        return Holds(Kind.CATEGORY, tuple(levels)) if 2 <= len(levels) <= MOST_LEVELS else Holds(Kind.TEXT)
+    return Holds(Kind.TEXT if Kind.TEXT in by_kind else next(iter(by_kind), Kind.NOTHING))
 
 
 def join(scans: Sequence[Scan], source: Source, name: str) -> Reading:
@@ -441,7 +553,7 @@ def join(scans: Sequence[Scan], source: Source, name: str) -> Reading:
     Raises:
         DataError: if fewer than two rows are complete, or no feature is left.
     """
-    first, target = scans[0], source.target
+    first, target = scans[0], same_name(source.target)
     where = first.file if len(scans) == 1 else f"{name} ({len(scans)} files)"
     columns = first.columns
     gaps = {column: total for column in first.gaps if (total := sum(one.gaps[column] for one in scans))}
@@ -454,15 +566,21 @@ def join(scans: Sequence[Scan], source: Source, name: str) -> Reading:
     moments = merge_all(one.moments if one.columns == columns else one.moments.select(at) for one, at in pairs)
     if moments.n < 2:
         raise _too_few(where, moments.n, rows, gaps, target)
+    dates = np.array([first.kinds.get(column, _TEXT).kind == Kind.DATES for column in columns])
+    origin, size = np.where(dates, moments.low, 0.0), np.where(dates, float(DAY), 1.0)
+    moments = moments.moved(origin, size)
     left_out = [
-        LeftOut(column=column, reason=_why(kind, next((one.texts[column] for one in scans if column in one.texts), "")))
-        for column, kind in first.kinds.items()
-        if kind != Kind.NUMBERS
+        LeftOut(column=column, reason=_why(holds, [one.texts[column] for one in scans if column in one.texts], source))
+        for column, holds in first.kinds.items()
+        if not holds.used
+    ]
+    left_out += [
+        LeftOut(column=column, reason="as asked") for column in map(same_name, source.leave_out) if column in first.header
     ]
     kept = []
     for j, column in enumerate(columns[:-1]):
         if source.features is None and moments.low[j] == moments.high[j]:
-            left_out.append(LeftOut(column=column, reason=f"constant: every row used holds {moments.low[j]:g}"))
+            left_out.append(LeftOut(column=column, reason=_constant(moments.low[j], dates[j])))
         else:
             kept.append(j)
     if not kept:
@@ -471,6 +589,7 @@ def join(scans: Sequence[Scan], source: Source, name: str) -> Reading:
         raise DataError(where, f"no numeric column beside the target {shown(target)}.", remedy)
     if len(kept) < len(columns) - 1:
         moments = moments.select([*kept, len(columns) - 1])
+    features = tuple(columns[j] for j in kept)
     provenance = Provenance(
         name=name,
         path=source.shown if source.as_one is not None else first.path,
@@ -487,46 +606,94 @@ def join(scans: Sequence[Scan], source: Source, name: str) -> Reading:
         ),
         missing_cells=gaps,
         target=target,
-        features=tuple(columns[j] for j in kept),
+        features=features,
         left_out=tuple(left_out),
+        format=first.format,
+        encoded=_encoded(first.kinds, columns, features, origin),
+        remarks=_remarks(scans, features, target, source.dialect),
         shards=tuple(
             Shard(path=one.path, sha256=one.sha256, bytes=one.bytes, rows=one.rows, rows_used=one.moments.n) for one in scans
         )
         if len(scans) > 1
         else (),
     )
-    return Reading(moments, provenance, _dataset(scans, order, kept, provenance))
+    return Reading(moments, provenance, _dataset(scans, order, kept, (origin, size), provenance))
+
+
+def _constant(value: float, date: bool) -> str:
+    return f"constant: every row used holds {'one date' if date else f'{value:g}'}"
+
+
+def _encoded(kinds: dict[str, Holds], columns: Sequence[str], features: Sequence[str], origin: Array) -> tuple[Encoded, ...]:
+    """Columns of text that became numbers."""
+    found = []
+    for column, holds in kinds.items():
+        if holds.kind == Kind.CATEGORY:
+            made = tuple(name for name in holds.columns(column) if name in features)
+            found.append(Encoded(column=column, kind="category", levels=holds.levels, features=made))
+        elif holds.kind == Kind.DATES:
+            since = timedelta(microseconds=int(origin[columns.index(column)]))
+            first = datetime(1970, 1, 1) + since
+            day = first.date().isoformat() if first == datetime(first.year, first.month, first.day) else first.isoformat()
+            found.append(Encoded(column=column, kind="dates", features=(column,), first=day))
+    return tuple(found)
+
+
+def _remarks(scans: Sequence[Scan], features: Sequence[str], target: str, dialect: Dialect) -> tuple[Remark, ...]:
+    """What a careful reader should know of the columns that are used."""
+    found: list[Remark] = []
+    for column in (*features, target):
+        signs = [one.signs[column] for one in scans if column in one.signs]
+        if signs:
+            found += remarks(column, reduce(merge, signs), dialect, feature=column != target)
+    return tuple(found)
 
 
 def _dataset(
-    scans: Sequence[Scan], order: Sequence[Sequence[int]], kept: Sequence[int], provenance: Provenance
+    scans: Sequence[Scan],
+    order: Sequence[Sequence[int]],
+    kept: Sequence[int],
+    counted: tuple[Array, Array],
+    provenance: Provenance,
 ) -> Dataset | None:
-    """The rows themselves, where every pass kept them."""
+    """The rows themselves, where every pass kept them; each column is counted from an origin in units of a size."""
+    origin, size = counted
     values = [one.values for one in scans if one.values is not None]
     if len(values) < len(scans):
         return None
     X = np.empty((sum(len(one[0]) for one in values), len(kept)), order="F")
     for j, column in enumerate(kept):
         X[:, j] = np.concatenate([one[at[column]] for one, at in zip(values, order, strict=True)])
+        X[:, j] = (X[:, j] - origin[column]) / size[column]
     y = np.concatenate([one[at[-1]] for one, at in zip(values, order, strict=True)])
-    return Dataset(X, y, provenance)
+    return Dataset(X, (y - origin[-1]) / size[-1], provenance)
 
 
 def _too_few(where: str, complete: int, rows: int, gaps: dict[str, int], target: str) -> DataError:
     remedy = "Export the table again with more rows."
-    if gaps:
+    hollow = [column for column, cells in gaps.items() if column != target and 2 * cells > rows]
+    if len(hollow) > 1 and 2 * gaps.get(target, 0) < rows:
+        remedy = f"Most cells of {listed(hollow)} are missing: leave them out with {leave_out(*hollow)}, or fill them."
+    elif gaps:
         worst = max(gaps, key=lambda column: gaps[column])
         cells = f"{gaps[worst]:,} missing cell{'' if gaps[worst] == 1 else 's'}"
-        way_out = "fill it" if worst == target else "leave it out with --features, or fill it"
+        way_out = "fill it" if worst == target else f"leave it out with {leave_out(worst)}, or fill it"
         remedy = f"Column {shown(worst)} has {cells}: {way_out}."
-    said = f"{complete} complete row{'' if complete == 1 else 's'} of {rows:,}"
-    return DataError(where, f"{said}; at least 2 are needed.", remedy)
+    if complete == 0:
+        return DataError(where, f"no row of {rows:,} is complete.", remedy)
+    return DataError(where, f"1 complete row of {rows:,}; at least 2 are needed.", remedy)
 
 
-def _why(kind: Kind, cell: str) -> str:
-    if kind == Kind.NOTHING:
+def _why(holds: Holds, cells: Sequence[str], source: Source) -> str:
+    if holds.kind == Kind.NOTHING:
         return "no value in any row"
-    return "dates or times" if re.match(_DATE_OR_TIME, cell.strip()) else "text"
+    cell = cells[0] if cells else ""
+    if re.match(_DATE_OR_TIME, cell.strip()):
+        return "dates or times"
+    found = remedy([cell], source.dialect) if cell and re.fullmatch(_WITH_UNIT, cell.strip()) else None
+    if found is not None and found.share and not found.sure:
+        return f"text, such as {shown(cell)}; {found.text.removesuffix('.')}"
+    return "text"
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from gd.comparison import Comparison
 from gd.data import Array, DataError, Provenance, Scaling, Source, bundled
 from gd.diagnosis import Diagnosis
+from gd.dialect import Dialect
 from gd.notation import legible
 from gd.reading import Reading
 from gd.stream import redacted
@@ -29,6 +30,9 @@ __all__ = ["EpochLog", "Record", "Try", "command", "epoch_log", "failed", "train
 
 _ESCAPED = "\\'"
 _TOO_MANY = "more than 1,000,000,000,000 epochs"
+
+_USUAL = Dialect()
+_WORDS = {"\t": "tab", " ": "space", "": "none", "'": "single"}  # what no one types
 
 Verdict = Literal["converged", "exhausted", "diverged", "disagree", "failed"]
 
@@ -330,18 +334,7 @@ def failed(run: Run, source: Source, name: str, training: Training, error: Excep
 def command(source: Source, training: Training) -> str:
     """The command that does the same again, fit to be pasted into a shell."""
     default = preset(training.preset) if training.preset else Training()
-    words = ["gd", "run"]
-    ours = training.preset is not None and Path(source.path).resolve() == bundled(training.preset).resolve()
-    if not ours:
-        words += [_path(redacted(path)) for path in (source.path, *source.more)]
-    if source.as_one is not None:
-        words += _option("--as-one", source.as_one)
-    if training.preset:
-        words += ["--preset", training.preset]
-    if not ours:
-        words += _option("--target", source.target)
-    if source.features:
-        words += _option("--features", _row(source.features))
+    words = ["gd", "run", *_source_words(source, training)]
     for name in ("loss", "optimizer", "learning_rate", "epochs", "tolerance", "keep_weights", "dtype", "method"):
         if (value := getattr(training, name)) != getattr(default, name):
             words += [f"--{name.replace('_', '-')}", ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
@@ -358,11 +351,6 @@ def _path(path: str) -> str:
     return f"./{path}" if path.startswith("-") else path
 
 
-def _option(name: str, value: str) -> list[str]:
-    """An option and its value: in one word where the value looks like an option itself."""
-    return [f"{name}={value}"] if value.startswith("-") else [name, value]
-
-
 def _quoted(word: str) -> str:
     """A word for the shell, its invisible characters as escapes that bash and zsh read back."""
     if legible(word):
@@ -372,6 +360,34 @@ def _quoted(word: str) -> str:
 
 def _octal(character: str) -> str:
     return "".join(f"\\{byte:03o}" for byte in character.encode("utf-8", "surrogateescape"))
+
+
+def _source_words(source: Source, training: Training) -> list[str]:
+    """Which data, and how it is read."""
+    ours = training.preset is not None and Path(source.path).resolve() == bundled(training.preset).resolve()
+    words = [] if ours else [_path(redacted(path)) for path in (source.path, *source.more)]
+    if source.as_one is not None:
+        words += _option("as-one", source.as_one)
+    if training.preset:
+        words += ["--preset", training.preset]
+    if not ours:
+        words += _option("target", source.target)
+    for name in ("features", "leave_out", "encode"):
+        if names := getattr(source, name):
+            words += _option(name, _row(names))
+    for name in Dialect.model_fields:
+        if (said := getattr(source.dialect, name)) != getattr(_USUAL, name):
+            words += _option(name, _WORDS.get(said, said) if isinstance(said, str) else said)
+    return words
+
+
+def _option(name: str, value: Any) -> list[str]:
+    """An option as it is typed: one whose value could be taken for another option in a word with it."""
+    word = f"--{name.replace('_', '-')}"
+    if value is True:
+        return [word]
+    text = _row(value) if isinstance(value, tuple) else str(value)
+    return [f"{word}={text}"] if text.startswith("-") else [word, text]
 
 
 def _row(names: Sequence[str]) -> str:

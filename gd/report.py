@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gd.dialect import Format
 from gd.figures import THEMED, Picture
 from gd.notation import apart, count, number, ordinal, visible
 from gd.record import EpochLog, Fit, Record
@@ -28,6 +29,7 @@ __all__ = [
     "environment",
     "equations",
     "headline",
+    "how_written",
     "rates_sentence",
     "rates_table",
     "render",
@@ -45,6 +47,10 @@ WORDS = {
     "disagree": "The backends disagree",
     "failed": "Failed",
 }
+_MARKS = {
+    ",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", " ": "space", "blanks": "blanks", ":": "colon", ".": "dot",
+    "'": "apostrophe", "_": "underscore",
+}  # fmt: skip
 _UNREADABLE = "Could not be read"
 _ALL_ROWS = 100  # up to so many epochs the table holds each
 _SAMPLED_ROWS = 60
@@ -154,6 +160,34 @@ def _divergence(record: Record, num: Any) -> str:
     if worst.loss is None:
         return f"{text}; the loss was never finite.{remedy}"
     return f"{text}; after {_plural(worst.epochs)} the loss stands at {num(worst.loss)} and rises.{remedy}"
+
+
+def how_written(found: Format) -> list[tuple[str, str]]:
+    """How a CSV was written, as facts: what was found out, and what an option said."""
+    separated = f"cells separated by {_MARKS.get(found.delimiter, visible(found.delimiter))}"
+    quoted = {"": "no quotes", "'": "single quotes"}.get(found.quote, "")
+    encoding = found.encoding + (" with a byte order mark" if found.byte_order_mark else "")
+    ends = {"none": "", "mixed": "lines ending in several ways"}.get(found.line_ends, f"lines ending in {found.line_ends}")
+    names = f"names on line {count(found.header_line)}" if found.header_line else "no names"
+    parts = [separated, quoted, encoding, ends, found.compression or "", names]
+    facts = [("Written", f"{', '.join(filter(None, parts))}; checked on every row")]
+    said = [f"decimal {_MARKS[found.decimal]}"] if found.decimal != "." else []
+    if found.thousands:
+        said.append(f"thousands separated by {_MARKS[found.thousands]}")
+    if found.units:
+        said.append(f"left off numbers: {', '.join(map(visible, found.units))}")
+    if found.parentheses:
+        said.append("(12) is −12")
+    if found.comment:
+        said.append(f"lines that begin with {visible(found.comment)} are skipped")
+    if found.lines_skipped:
+        said.append(f"{count(found.lines_skipped)} line{'' if found.lines_skipped == 1 else 's'} skipped")
+    said += [f"{name.replace('_', ' ')}" for name in ("delimiter", "quote", "encoding", "header") if name in found.given]
+    if said:
+        facts.append(("As said by option", ", ".join(said)))
+    marks = ", ".join(visible(mark) for mark in found.missing if mark)
+    facts.append(("Counted as missing", f"empty cells, {marks}"))
+    return facts
 
 
 def rates_sentence(record: Record) -> str:
@@ -418,6 +452,7 @@ def render(report: Report) -> str:
             epochs_file=report.epochs_file,
             notebook=notebook_tables(record, log) if log is not None else [],
             rates=(rates_sentence(record), rates_table(record)) if record.sweep is not None else None,
+            written=how_written(record.dataset.format) if record.dataset.format is not None else [],
             wrong=_wrong_gradients(record) if record.fits else [],
         )
     )

@@ -11,17 +11,21 @@ import io
 import re
 import stat
 import zlib
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, Literal, cast
 from urllib.parse import urlsplit, urlunsplit
 
 import numpy as np
 
+from gd.decoding import Decoding, Lines
+from gd.dialect import Dialect, Format
 from gd.refusal import DataError
+from gd.sniffer import reader
 from gd.table import line_ends, well_quoted
 
 __all__ = [
@@ -39,6 +43,11 @@ __all__ = [
 
 BLOCK = 4 << 20  # bytes of text that are parsed at once
 _LONGEST_ROW = 256 << 20  # bytes
+_HEAD = 64 << 10  # bytes from which delimiter and quote are found out
+_BOMB = 256 << 20  # bytes of text, from which on compression by more than
+_BOMB_RATIO = 200  # is no table's
+_ENDS: tuple[Literal["LF", "CRLF", "CR"], ...] = ("LF", "CRLF", "CR")
+_UNSAID = Dialect()
 _UNWRITABLE = re.compile("[\0\ud800-\udfff]")  # in a path: no record of it could be written
 
 Progress = Callable[[int, int | None], None]
@@ -56,22 +65,37 @@ class Block:
 class Feed:
     """Reads a file or an address once: iterate over it for blocks of whole rows, then ask for its hash and size.
 
-    Memory is bounded by the size of a block, or of the longest row where that is larger.
+    The text of the blocks is UTF-8 whatever the file's encoding; lines that are skipped are empty in it, so that lines keep
+    their numbers. Memory is bounded by the size of a block, or of the longest row where that is larger.
 
     Args:
         address: a path, or an address of a scheme that fsspec knows, such as s3:// or https://.
         progress: told how far reading is.
         block: bytes of a block.
+        dialect: what was said of the file.
+        settle: completes the dialect from the first lines; they are the whole file where the second argument is true.
 
     Raises:
         DataError: if the file cannot be read, in words.
         OSError: if reading breaks off for a reason that another try may mend.
     """
 
-    def __init__(self, address: str, progress: Progress | None = None, block: int = BLOCK) -> None:
+    def __init__(
+        self,
+        address: str,
+        progress: Progress | None = None,
+        block: int = BLOCK,
+        dialect: Dialect = Dialect(),  # noqa: B008  (frozen)
+        settle: Callable[[bytes, bool], Dialect] | None = None,
+    ) -> None:
         self.name = shown_name(address)
-        self.address, self._block, self._progress = address, block, progress
+        self.dialect = dialect  # as it is completed
+        self.address, self._block, self._progress, self._settle = address, block, progress, settle
         self._hashing: _Hashing | None = None
+        self._compression: Literal["gzip", "zstd"] | None = None
+        self._text: Decoding | None = None
+        self._lines: Lines | None = None
+        self._ends = [0, 0, 0]
 
     @property
     def sha256(self) -> str:
@@ -85,26 +109,72 @@ class Feed:
         assert self._hashing is not None
         return self._hashing.count
 
+    def format(self, header_line: int | None, said: Dialect) -> Format:
+        """How the file turned out to be written.
+
+        Args:
+            header_line: on which the names stand.
+            said: by its reader; all else was found out.
+        """
+        assert self._text is not None
+        assert self._lines is not None
+        kinds: list[Literal["LF", "CRLF", "CR"]] = [kind for kind, ends in zip(_ENDS, self._ends, strict=True) if ends]
+        return Format(
+            delimiter=said.delimiter or self.dialect.delimiter or ",",
+            quote=self.dialect.quote if self.dialect.quote is not None else '"',
+            encoding=self._text.encoding,
+            byte_order_mark=self._text.marked,
+            line_ends="mixed" if len(kinds) > 1 else kinds[0] if kinds else "none",
+            compression=self._compression,
+            header_line=header_line,
+            decimal=said.decimal,
+            thousands=said.thousands,
+            comment=said.comment,
+            missing=said.marks,
+            units=said.units,
+            parentheses=said.parentheses,
+            lines_skipped=self._lines.skipped,
+            given=tuple(name for name in Dialect.model_fields if getattr(said, name) != getattr(_UNSAID, name)),
+        )
+
     def __iter__(self) -> Generator[Block]:
         with opened(self.address) as (raw, size), _Hashing(raw, size, self._progress) as hashing:
             self._hashing = hashing
-            text = self._decompressed(io.BufferedReader(cast("io.RawIOBase", hashing), 1 << 20))
-            line, rest = 1, b""
-            while True:
-                data = self._read(text)
-                if not data:
-                    break
-                rest = rest + data if rest else data
-                cut = whole_rows(rest)
-                if cut == 0:
-                    self._check_length(rest, line)
-                    continue
-                block, rest = Block(rest[:cut], line), rest[cut:]
-                line += line_ends(block.data)
-                yield block
-            if rest:
-                yield Block(rest, line)
+            stored = self._decompressed(io.BufferedReader(cast("io.RawIOBase", hashing), 1 << 20))
+            self._text = Decoding(self.name, self.dialect.encoding)
+            self._lines = Lines(self.dialect)
+            chunks = self._lines.edit(self._text.decode(self._chunks(stored)))
+            if self._settle is not None:
+                head, whole = _head(chunks)
+                self.dialect = self._settle(head, whole)
+                chunks = chain(_pieces(head, self._block), chunks)
+            yield from self._blocks(chunks)
             hashing.drain()
+
+    def _blocks(self, chunks: Iterable[bytes]) -> Iterator[Block]:
+        line, rest = 1, b""
+        delimiter, quote = (self.dialect.delimiter or ",").encode(), ('"' if self.dialect.quote is None else self.dialect.quote)
+        for data in chunks:
+            rest = rest + data if rest else data
+            cut = whole_rows(rest, delimiter, quote.encode())
+            if cut == 0:
+                self._check_length(rest, line)
+                continue
+            block, rest = Block(rest[:cut], line), rest[cut:]
+            line += self._count(block.data)
+            yield block
+        if rest:
+            self._count(rest)
+            yield Block(rest, line)
+
+    def _count(self, data: bytes) -> int:
+        """How many lines end in a block, by their kinds in all."""
+        ends = line_ends(data)
+        crlf = data.count(b"\r\n") if data.find(b"\r") >= 0 else 0
+        cr = data.count(b"\r") - crlf if crlf or data.find(b"\r") >= 0 else 0
+        for kind, number in enumerate((ends - crlf - cr, crlf, cr)):
+            self._ends[kind] += number
+        return ends
 
     def _check_length(self, rest: bytes, line: int) -> None:
         if len(rest) > _LONGEST_ROW:
@@ -116,24 +186,56 @@ class Feed:
     def _decompressed(self, raw: io.BufferedReader) -> BinaryIO:
         first = raw.peek(4)
         if first.startswith(b"\x1f\x8b"):
+            self._compression = "gzip"
             return cast("BinaryIO", gzip.GzipFile(fileobj=raw))
         if first.startswith(b"\x28\xb5\x2f\xfd"):
             import pyarrow as pa  # noqa: PLC0415  (0.1 s)
 
+            self._compression = "zstd"
             return cast("BinaryIO", pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd"))
         return cast("BinaryIO", raw)
 
-    def _read(self, text: BinaryIO) -> bytes:
-        kind = {"GzipFile": "gzip", "CompressedInputStream": "zstd"}.get(type(text).__name__)
+    def _chunks(self, stored: BinaryIO) -> Iterator[bytes]:
+        """The bytes as they were before they were compressed.
+
+        Raises:
+            DataError: where the compression is broken, or has grown beyond all that a table is compressed by.
+        """
+        total = 0
+        while data := self._read(stored):
+            total += len(data)
+            if self._compression and total > _BOMB and total > _BOMB_RATIO * self.size:
+                problem = f"decompresses to more than {_BOMB_RATIO} times its size."
+                raise DataError(
+                    self.name, problem, f"If it really is a table, decompress it with {self._compression} -d first."
+                )
+            yield data
+
+    def _read(self, stored: BinaryIO) -> bytes:
         try:
-            return text.read(self._block)
+            return stored.read(self._block)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise DataError(self.name, f"the gzip stream is broken ({error}).", "Compress or copy it again.") from None
         except OSError as error:
-            if kind != "zstd" or error.errno is not None:
+            if self._compression != "zstd" or error.errno is not None:
                 raise
             reason = str(error).splitlines()[0]
             raise DataError(self.name, f"the zstd stream is broken ({reason}).", "Compress or copy it again.") from None
+
+
+def _head(chunks: Iterator[bytes]) -> tuple[bytes, bool]:
+    """The first lines, and whether there are no more."""
+    parts, total = [], 0
+    for chunk in chunks:
+        parts.append(chunk)
+        total += len(chunk)
+        if total >= _HEAD:
+            return b"".join(parts), False
+    return b"".join(parts), True
+
+
+def _pieces(data: bytes, size: int) -> Iterator[bytes]:
+    return (data[start : start + size] for start in range(0, len(data), size))
 
 
 class _Hashing(io.RawIOBase):
@@ -181,17 +283,22 @@ class _Hashing(io.RawIOBase):
         super().close()
 
 
-def whole_rows(data: bytes) -> int:
+def whole_rows(data: bytes, delimiter: bytes = b",", quote: bytes = b'"') -> int:
     """How many of the first bytes are whole rows: up to the last line end that is not inside quotes.
 
     A quote is one where it opens or closes a cell. In text where it stands elsewhere Python's own reader is asked, which is
     slow, and strict.
+
+    Args:
+        data: some text, in UTF-8.
+        delimiter: of cells, one byte.
+        quote: one byte, or none.
     """
     end = data.rfind(b"\n") + 1 or data.rfind(b"\r", 0, -1) + 1  # a last "\r" may be the half of a line end
-    if data.find(b'"') < 0:
+    if not quote or data.find(quote) < 0:
         return end
     text = np.frombuffer(data, np.uint8)
-    quotes = np.flatnonzero(text == ord('"'))
+    quotes = np.flatnonzero(text == quote[0])
     ends = np.flatnonzero(text == ord("\n"))
     if not len(ends):
         ends = np.flatnonzero(text[:-1] == ord("\r"))
@@ -199,14 +306,16 @@ def whole_rows(data: bytes) -> int:
     outside = np.flatnonzero(before % 2 == 0)
     if len(outside):
         last = outside[-1]
-        if well_quoted(text[: ends[last] + 1], quotes[: before[last]]):
+        if well_quoted(text[: ends[last] + 1], quotes[: before[last]], delimiter + quote):
             return int(ends[last]) + 1
-    elif (quotes[-1] == 0 or data[quotes[-1] - 1] in b",\r\n") and well_quoted(text[: quotes[-1]], quotes[:-1]):
+    elif (quotes[-1] == 0 or data[quotes[-1] - 1] in delimiter + b"\r\n") and well_quoted(
+        text[: quotes[-1]], quotes[:-1], delimiter + quote
+    ):
         return 0  # a cell is open: the row goes on
-    return _whole_records(data, end)
+    return _whole_records(data, end, delimiter.decode(), quote.decode())
 
 
-def _whole_records(data: bytes, end: int) -> int:
+def _whole_records(data: bytes, end: int, delimiter: str, quote: str) -> int:
     """The same by Python's reader; all lines where it finds a fault, which then is found again and told."""
     taken = [0]
 
@@ -215,10 +324,9 @@ def _whole_records(data: bytes, end: int) -> int:
             taken[0] += len(line)
             yield line
 
-    csv.field_size_limit(2**31 - 1)
-    found, reader = 0, csv.reader(lines(), strict=True)
+    found, records = 0, reader(lines(), Dialect(delimiter=delimiter, quote=quote))
     try:
-        for _ in reader:
+        for _ in records:
             if data[taken[0] - 1 : taken[0]] in {b"\n", b"\r"} and taken[0] <= end:
                 found = taken[0]
     except csv.Error as error:

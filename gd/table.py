@@ -7,32 +7,52 @@ import difflib
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from gd.dialect import MISSING
+from gd.arrays import Array, at, flags, floats, mask, places, texts
+from gd.cells import BLANKS, Numbers, days
+from gd.dialect import Dialect, same_name
 from gd.refusal import DataError, listed, shown
+from gd.sniffer import reader
 
-__all__ = ["Array", "Cells", "LeftOut", "Text", "choose", "line_ends", "well_quoted"]
+__all__ = ["Array", "As", "Cells", "Header", "LeftOut", "Text", "choose", "line_ends", "well_quoted"]
 
-Array = NDArray[Any]
-
+_PLAIN = Dialect(delimiter=",", quote='"')
 _SAMPLE = 50  # rows that tell the columns worth reading as numbers from text; a wrong guess costs time and nothing else
-_NUMBER = r"^[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|(?i:nan|inf|infinity))$"
+_SHOWN = 3  # cells that are no numbers, with their lines
+_KEPT = 50  # of those, and of numbers beside them, without
+_BLANK_LINE = re.compile(rb"(?:\A|(?<=[\r\n]))[ \t]+(?=[\r\n]|\Z)")
+
+
+class As(NamedTuple):
+    """As what the cells of a column are read."""
+
+    numbers: bool = False
+    days: bool = False
+    dates: bool = False  # whether dates among text are counted
+    levels: tuple[str, ...] = ()  # the category's
+    distinct: int = 0  # texts that are told apart, and not more
 
 
 class Cells(NamedTuple):
     """What a column holds in some rows."""
 
-    values: Array | None  # float64, (rows,), NaN where a cell is missing; None where some cells are no numbers
+    values: tuple[Array, ...] | None  # float64, (rows,) each, NaN where a cell is missing; None where some cells are other
     numbers: int
     gaps: int  # missing cells
     wrong: int  # cells that are neither
-    first_wrong: tuple[int, str] | None  # its line and text
+    first_wrong: tuple[tuple[int, str], ...] = ()  # lines and texts of the first
+    samples: tuple[str, ...] = ()  # texts of more of them
+    beside: tuple[str, ...] = ()  # some numbers of the same column
+    days: int = 0  # of the wrong cells those that are dates
+    zoned: int = 0  # of those the ones that tell their time zone
+    no_days: tuple[tuple[int, str], ...] = ()  # lines and texts of the first that are no dates either
+    levels: frozenset[str] | None = frozenset()  # distinct texts, where they are asked for; None where they are too many
 
 
 class LeftOut(BaseModel, frozen=True, extra="forbid"):
@@ -40,6 +60,41 @@ class LeftOut(BaseModel, frozen=True, extra="forbid"):
 
     column: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The names of the columns, each made unlike the others."""
+
+    names: tuple[str, ...]
+    line: int | None = None  # on which they stand
+    twins: tuple[tuple[str, int, int], ...] = ()  # a name that stands twice, and its columns, counted from 1
+
+    @classmethod
+    def of(cls, cells: Sequence[str], line: int | None) -> Header:
+        """From the cells of a row: trimmed and composed, one without a name named after its place."""
+        names, twins, first = [], [], dict[str, int]()
+        for place, cell in enumerate(cells, 1):
+            name = same_name(cell) or f"column {place}"
+            if name in first:
+                twins.append((name, first[name], place))
+                while name in first:
+                    name += f" (column {place})"
+            first[name] = place
+            names.append(name)
+        return cls(tuple(names), line, tuple(twins))
+
+    def twin(self, name: str) -> tuple[int, int] | None:
+        """Which two columns a name stands above, where there are two."""
+        for same, one, other in self.twins:
+            if name in {same, self.names[other - 1]}:
+                return one, other
+        return None
+
+    def named(self, names: Sequence[str]) -> set[str]:
+        """All columns above which one of these names stands."""
+        doubled = {self.names[other - 1] for name, _, other in self.twins if name in names}
+        return doubled | set(self.names).intersection(names)
 
 
 class Text:
@@ -53,53 +108,72 @@ class Text:
         data: whole rows, in UTF-8.
         line: of the file, counted from 1, on which they begin.
         names: of the columns; none where the text begins with the header.
+        dialect: with delimiter and quote.
 
     Raises:
         DataError: at a byte that no CSV holds.
     """
 
-    def __init__(self, file: str, data: bytes, line: int = 1, names: Sequence[str] = ()) -> None:
-        self.file, self.data, self.line, self.names = file, data, line, list(names)
+    def __init__(self, file: str, data: bytes, line: int = 1, names: Sequence[str] = (), dialect: Dialect = _PLAIN) -> None:
+        self.file, self.data, self.line, self.names, self.dialect = file, data, line, list(names), dialect
+        self.after: int | None = None  # the line of the header, where the text follows on it
+        self._numbers = Numbers(dialect)
+        self._delimiter, self._quote = (dialect.delimiter or ",").encode(), (dialect.quote or "").encode()
         if (nul := data.find(b"\0")) >= 0:
-            raise DataError(self._line_of(nul), "a NUL byte, which no CSV holds.", "Export the table again.")
+            where, remedy = (
+                self._line_of(nul),
+                "Export the table again, or name its encoding with --encoding, such as utf-16-le.",
+            )
+            raise DataError(where, "a NUL byte, which no CSV holds.", remedy)
         try:
             if not data.isascii():
                 data.decode()
         except UnicodeDecodeError as error:
-            raise DataError(self._line_of(error.start), "a byte that is not UTF-8.", "Save the file as UTF-8.") from None
-        self.quoted = data.find(b'"') >= 0
+            remedy = "Save the file as UTF-8, or name its encoding with --encoding."
+            raise DataError(self._line_of(error.start), "a byte that is not UTF-8.", remedy) from None
+        self.quoted = bool(self._quote) and data.find(self._quote) >= 0
 
-    def after_header(self) -> Text:
-        """The rows behind the header, which is the first row with anything in it; its names are theirs.
+    def after_header(self) -> tuple[Header, Text]:
+        """The header, which is the first row with anything in it, and the rows behind it; or all rows where there is none.
 
         Raises:
-            DataError: if there is none, or if two columns have one name.
+            DataError: if there is no row, or if the header is one of numbers.
         """
-        found = next((record for record in self._records() if any(cell.strip() for cell in record[2])), None)
+        found = next((record for record in self._records() if any(cell.strip(BLANKS) for cell in record[2])), None)
         if found is None:
             raise DataError(self.file, "every cell is empty.", "Export the table again.")
         first, last, cells = found
-        names = [cell.strip() or f"column {j}" for j, cell in enumerate(cells, 1)]
-        if (repeated := _repeated(names)) is not None:
-            name, (one, other) = shown(names[repeated[1]]), repeated
-            problem = f"two columns are named {name} (columns {one + 1} and {other + 1})."
-            raise DataError(f"{self.file}, line {first}", problem, "Rename one.")
+        if self.dialect.header == "none":
+            header = Header.of([""] * len(cells), None)
+            return header, Text(self.file, self.data, self.line, header.names, self.dialect)
+        named = [cell for cell in cells if cell.strip(BLANKS)]
+        numbers = [cell for cell in named if self._numbers.is_number(cell)]
+        if (
+            self.dialect.header is None
+            and numbers
+            and len(numbers) == sum(not self._numbers.is_missing(cell) for cell in named)
+        ):
+            problem = f"numbers such as {shown(numbers[0])} where the names of the columns should be."
+            remedy = f"--header none names them column 1, column 2 …, --header {first} takes the numbers as names."
+            raise DataError(f"{self.file}, line {first}", problem, remedy)
+        header = Header.of(cells, first)
         end = next(islice(re.finditer(rb"\r\n|\r|\n", self.data), last - self.line, None), None)
-        return Text(self.file, self.data[end.end() :] if end else b"", last + 1, names)
+        rows = Text(self.file, self.data[end.end() :] if end else b"", last + 1, header.names, self.dialect)
+        rows.after = last
+        return header, rows
 
     def _records(self) -> Iterator[tuple[int, int, list[str]]]:
-        """First line, last line and cells of everything but empty lines, by Python's own reader: slow, and strict.
+        """First line, last line and cells of everything but blank lines, by Python's own reader: slow, and strict.
 
         Raises:
             DataError: at a quote that is not closed, or not at the end of its cell.
         """
-        csv.field_size_limit(2**31 - 1)  # the default refuses text that pyarrow reads
-        reader = csv.reader(io.TextIOWrapper(io.BytesIO(self.data), encoding="utf-8", newline=""), strict=True)
+        records = reader(io.TextIOWrapper(io.BytesIO(self.data), encoding="utf-8", newline=""), self.dialect)
         line = self.line
         try:
-            for cells in reader:
-                end = self.line + reader.line_num
-                if cells:
+            for cells in records:
+                end = self.line + records.line_num
+                if cells and (len(cells) > 1 or not cells[0] or cells[0].strip(BLANKS)):
                     yield line, end - 1, cells
                 line = end
         except csv.Error as error:
@@ -107,7 +181,7 @@ class Text:
             remedy = "Put the cell in quotes, and write a quote within it twice."
             raise DataError(f"{self.file}, line {line}", problem, remedy) from None
 
-    def _rows(self) -> Iterator[tuple[int, list[str]]]:
+    def rows(self) -> Iterator[tuple[int, list[str]]]:
         """The line that each row begins on, and its cells."""
         return ((line, cells) for line, _, cells in self._records())
 
@@ -117,79 +191,190 @@ class Text:
     @property
     def empty(self) -> bool:
         """Whether there is no row."""
-        return not self.data or self.data.isspace() or next(self._rows(), None) is None
+        return not self.data or self.data.isspace() or next(self.rows(), None) is None
 
-    def guess(self, wanted: Sequence[str]) -> dict[str, bool]:
-        """For each wanted column whether it looks like numbers in the first rows; a wrong guess costs time and nothing else."""
-        sample = [cells for _, cells in islice(self._rows(), _SAMPLE) if len(cells) == len(self.names)]
-        at = {name: j for j, name in enumerate(self.names)}
-        number = re.compile(_NUMBER)
-        return {
-            column: all((cell := cells[at[column]].strip()) in MISSING or number.match(cell) for cells in sample)
-            for column in wanted
-        }
+    def guess(self, wanted: Sequence[str], *, dates: bool = False) -> dict[str, As]:
+        """For each wanted column what it looks like in the first rows; a wrong guess costs time and nothing else."""
+        sample = [cells for _, cells in islice(self.rows(), _SAMPLE) if len(cells) == len(self.names)]
+        order, guessed = {name: j for j, name in enumerate(self.names)}, {}
+        for column in wanted:
+            cells = [row[order[column]] for row in sample]
+            held = [cell for cell in cells if not self._numbers.is_missing(cell)]
+            numbers = all(map(self._numbers.is_number, held))
+            guessed[column] = As(numbers=numbers, days=dates and not numbers and self._are_days(held))
+        return guessed
 
-    def parse(self, numeric: Mapping[str, bool]) -> dict[str, Cells]:
+    def _are_days(self, cells: Sequence[str]) -> bool:
+        return len(days(texts(cells), self._numbers).wrong) == 0
+
+    def parse(self, wanted: Mapping[str, As]) -> dict[str, Cells]:
         """The wanted columns.
 
         Args:
-            numeric: names of the wanted columns, and whether each is expected to hold numbers.
+            wanted: names of columns, and as what each is to be read.
 
         Raises:
             DataError: at the first row with too few or too many cells, at a broken quote, and at an infinite number.
         """
         import pyarrow as pa  # noqa: PLC0415  (0.1 s, and only reading needs it)
+
+        text = dict.fromkeys(wanted, pa.string())
+        guessed = text | {column: pa.float64() for column, kind in wanted.items() if kind.numbers and self._numbers.plain}
+        try:
+            table = self._table(guessed)
+        except pa.ArrowInvalid:  # a cell that is no number, a blank line that is not empty, or a ragged row
+            self._empty_blank_lines()
+            try:
+                table = self._table(text)
+            except pa.ArrowInvalid as error:
+                raise self._ragged(str(error)) from None
+        if self.quoted and not self._well_quoted() and sum(1 for _ in self.rows()) != table.num_rows:
+            raise self._ragged("two readers count different rows")
+        return {column: self._cells(table.column(column), column, kind) for column, kind in wanted.items()}
+
+    def _table(self, types: Mapping[str, Any]) -> Any:
+        import pyarrow as pa  # noqa: PLC0415
         from pyarrow import csv as arrow  # noqa: PLC0415
 
-        guessed = {column: pa.float64() if number else pa.string() for column, number in numeric.items()}
-        written = dict.fromkeys(numeric, pa.string())
-        for types in (guessed, written):  # what may fail: a cell that is no number, then only a ragged row
-            try:
-                table = arrow.read_csv(
-                    pa.BufferReader(pa.py_buffer(self.data)),
-                    arrow.ReadOptions(column_names=self.names, block_size=len(self.data) + 1, use_threads=False),
-                    arrow.ParseOptions(newlines_in_values=self.quoted),
-                    arrow.ConvertOptions(column_types=types, include_columns=list(numeric), null_values=list(MISSING)),
-                )
-                break
-            except pa.ArrowInvalid as error:
-                reason = str(error)
-        else:
-            raise self._ragged(reason)
-        if self.quoted and not self._well_quoted() and sum(1 for _ in self._rows()) != table.num_rows:
-            raise self._ragged("two readers count different rows")
-        return {column: self._cells(table, column) for column in numeric}
+        return arrow.read_csv(
+            pa.BufferReader(pa.py_buffer(self.data)),
+            arrow.ReadOptions(column_names=self.names, block_size=len(self.data) + 1, use_threads=False),
+            arrow.ParseOptions(
+                delimiter=self.dialect.delimiter or ",",
+                quote_char=self.dialect.quote or False,
+                newlines_in_values=self.quoted,
+            ),
+            arrow.ConvertOptions(
+                column_types=dict(types),
+                include_columns=list(types),
+                null_values=list(self._numbers.marks),
+                decimal_point=self.dialect.decimal,
+            ),
+        )
+
+    def _empty_blank_lines(self) -> None:
+        """Take the blanks from lines that hold nothing else, which pyarrow takes for a cell."""
+        if self._delimiter == b" ":
+            return
+        quotes = np.flatnonzero(np.frombuffer(self.data, np.uint8) == self._quote[0]) if self.quoted else np.empty(0)
+
+        def emptied(match: re.Match[bytes]) -> bytes:
+            inside = np.searchsorted(quotes, match.start()) % 2 == 1
+            return match[0] if inside or self._delimiter in match[0] else b""
+
+        self.data = _BLANK_LINE.sub(emptied, self.data)
 
     def _well_quoted(self) -> bool:
         text = np.frombuffer(self.data, np.uint8)
-        return well_quoted(text, np.flatnonzero(text == ord('"')))
+        return well_quoted(text, np.flatnonzero(text == self._quote[0]), self._delimiter + self._quote)
 
     def _ragged(self, reason: str) -> DataError:
-        width = len(self.names)
-        for line, cells in self._rows():
+        width, rows = len(self.names), self.rows()
+        for line, cells in rows:
             if len(cells) != width:
-                found = f"{len(cells)} cell{'' if len(cells) == 1 else 's'} where the header has {width}."
-                return DataError(f"{self.file}, line {line}", found, "Quote cells that hold a comma, or mend the row.")
+                head = "first row" if self.dialect.header == "none" else "header"
+                problem = f"{len(cells)} cell{'' if len(cells) == 1 else 's'} where the {head} has {width}."
+                following = [len(other) for _, other in islice(rows, _SAMPLE)]
+                return DataError(f"{self.file}, line {line}", problem, self._mending(line, cells, following))
         return DataError(self.file, f"the rows cannot be told apart ({shown(reason)}).", "Check its quotes.")
 
-    def _cells(self, table: Any, column: str) -> Cells:
+    def _mending(self, line: int, cells: Sequence[str], following: Sequence[int]) -> str:
+        """What to do about a row that is too short or too long, by the widths of those that follow."""
+        begins = next(self.rows())[0] == line
+        if cells[0].lstrip().startswith("#"):
+            return "Lines that begin with # are skipped by --comment '#'."
+        if begins and self.after is not None and following and set(following) == {len(cells)}:
+            return f"All rows have {len(cells)}: --skip-lines {self.after} --header none reads them without names."
+        if len(cells) == 1 and len(self.names) not in following:
+            return f"Mend the row, or leave out all that follows with --skip-lines {line}-."
+        if len(cells) == 1:
+            return f"Mend the row, or skip it with --skip-lines {line}-{line}."
+        return f"Quote cells that hold a {_named(self.dialect.delimiter or ',')}, or mend the row."
+
+    def _cells(self, cells: Any, column: str, kind: As) -> Cells:
         import pyarrow as pa  # noqa: PLC0415
 
-        cells = table.column(column)
         if not pa.types.is_string(cells.type):
-            values = _floats(cells)
-        else:
-            values, wrong, numbers, gaps = _converted(cells)
-            if len(wrong):
-                line, row = next(islice(self._rows(), int(wrong[0]), None))
-                return Cells(None, numbers, gaps, len(wrong), (line, row[self.names.index(column)]))
-        gaps = int(np.count_nonzero(np.isnan(values)))
+            values = self._numbers.without_marks(floats(cells))
+            gaps = int(np.count_nonzero(np.isnan(values)))
+            return self._finite(values, column, Cells((values,), len(values) - gaps, gaps, 0))
+        if kind.levels:
+            return self._category(cells, column, kind)
+        if kind.days:
+            return self._days(cells, column)
+        converted, wrong, missing = self._numbers.convert(cells)
+        gaps = int(np.count_nonzero(missing))
+        numbers = len(missing) - gaps - len(wrong)
+        if converted is not None:
+            return self._finite(converted, column, Cells((converted,), numbers, gaps, 0))
+        found = Cells(None, numbers, gaps, len(wrong), *self._examples(cells, column, wrong, missing))
+        if kind.distinct:
+            found = found._replace(levels=_distinct(cells, missing, kind.distinct))
+        return found._replace(**self._dates_among(cells, column)) if kind.dates else found
+
+    def _days(self, cells: Any, column: str) -> Cells:
+        """A column that is expected to hold dates."""
+        found = days(cells, self._numbers)
+        gaps = int(np.count_nonzero(found.missing))
+        dates = len(found.missing) - gaps - len(found.wrong)
+        said = Cells(None, 0, gaps, dates + len(found.wrong), days=dates, zoned=found.zoned)
+        if len(found.wrong) == 0:
+            return said._replace(values=(found.values,))
+        return self._cells(cells, column, As(dates=True))._replace(values=None)
+
+    def _dates_among(self, cells: Any, column: str) -> dict[str, Any]:
+        found = days(cells, self._numbers)
+        dates = int(np.count_nonzero(~np.isnan(found.values)))
+        if dates == 0:
+            return {}
+        first = self._examples(cells, column, found.wrong, found.missing)[0]
+        return {"days": dates, "zoned": found.zoned, "no_days": first}
+
+    def _category(self, cells: Any, column: str, kind: As) -> Cells:
+        """A column of 0 and 1 for each level of a category but the first."""
+        from pyarrow import compute  # noqa: PLC0415
+
+        trimmed = compute.utf8_trim(cells, BLANKS)
+        missing = self._numbers.missing(trimmed)
+        place = places(compute.index_in(trimmed, texts(kind.levels)))
+        gaps = int(np.count_nonzero(missing))
+        values = tuple(np.where(missing, np.nan, (place == j).astype(np.float64)) for j in range(1, len(kind.levels)))
+        return Cells(values, 0, gaps, len(missing) - gaps, levels=_distinct(cells, missing, kind.distinct))
+
+    def _examples(
+        self, cells: Any, column: str, wrong: Array, missing: Array
+    ) -> tuple[tuple[tuple[int, str], ...], tuple[str, ...], tuple[str, ...]]:
+        """Lines and texts of the first wrong cells, texts of more, and of some numbers beside them."""
+        lines, rows = [], enumerate(self.rows())
+        for place in wrong[:_SHOWN].tolist():
+            line, row = next(item for j, item in rows if j == place)
+            lines.append((line, row[self.names.index(column)]))
+        right = np.ones(len(missing), bool)
+        right[wrong] = False
+        beside = np.flatnonzero(right & ~missing)[:_KEPT]
+        return tuple(lines), tuple(cells.take(at(wrong[:_KEPT])).to_pylist()), tuple(cells.take(at(beside)).to_pylist())
+
+    def _finite(self, values: Array, column: str, cells: Cells) -> Cells:
         if len(infinite := np.flatnonzero(np.isinf(values))):
-            line, row = next(islice(self._rows(), int(infinite[0]), None))
+            line, row = next(islice(self.rows(), int(infinite[0]), None))
             where = f"{self.file}, line {line}, column {shown(column)}"
             problem = f"{shown(row[self.names.index(column)])} is infinite in float64."
             raise DataError(where, problem, "Write a finite number, or NA for a missing value.")
-        return Cells(values, len(values) - gaps, gaps, 0, None)
+        return cells
+
+    def rounded(self, column: str) -> list[int]:
+        """Rows whose cell is an integer that float64 does not hold: it is read as the nearest that it does."""
+        import pyarrow as pa  # noqa: PLC0415
+        from pyarrow import compute  # noqa: PLC0415
+
+        cells = self._table({column: pa.string()}).column(column)
+        long = flags(compute.match_substring_regex(cells, r"[0-9](?:[^0-9eE]?[0-9]){15}"))
+        found = []
+        for row in np.flatnonzero(long).tolist():
+            written = self._numbers.written(cells[row].as_py())
+            if written is not None and re.fullmatch(r"[+-]?[0-9]+", written) and int(written) != int(float(written)):
+                found.append(row)
+        return found
 
     def lines(self, rows: Array, total: int) -> list[int]:
         """Lines of the file, counted from 1, on which the given rows begin (`rows` ascending, of `total`)."""
@@ -199,7 +384,25 @@ class Text:
         if lines == total and not self.quoted:  # a row on every line
             return [int(row) + self.line for row in rows]
         wanted = set(rows.tolist())
-        return [line for row, (line, _) in enumerate(islice(self._rows(), int(rows[-1]) + 1)) if row in wanted]
+        return [line for row, (line, _) in enumerate(islice(self.rows(), int(rows[-1]) + 1)) if row in wanted]
+
+    def last_row(self) -> tuple[int, list[str]] | None:
+        """The last row, and its line."""
+        text = self.data.rstrip(b"\r\n \t")
+        if self.quoted:
+            return max(self.rows(), default=None, key=lambda row: row[0])
+        start = max(text.rfind(b"\n"), text.rfind(b"\r")) + 1
+        return max(
+            Text(self.file, text[start:], self.line + line_ends(text[:start]), self.names, self.dialect).rows(), default=None
+        )
+
+
+def _distinct(cells: Any, missing: Array, most: int) -> frozenset[str] | None:
+    """The texts of the cells that are not missing, without blanks around them; None where there are more than that."""
+    from pyarrow import compute  # noqa: PLC0415
+
+    found = compute.unique(compute.utf8_trim(cells, BLANKS).filter(mask(~missing)))
+    return frozenset(found.to_pylist()) if len(found) <= most else None
 
 
 def line_ends(data: bytes) -> int:
@@ -211,53 +414,34 @@ def line_ends(data: bytes) -> int:
     return ends
 
 
-def well_quoted(text: Array, quotes: Array) -> bool:
+def well_quoted(text: Array, quotes: Array, marks: bytes = b',"') -> bool:
     """Whether every quote opens where a cell begins or closes where it ends: then no reader can take it differently.
 
     Args:
         text: bytes, (n,).
         quotes: positions of the quotes in it.
+        marks: delimiter and quote.
     """
     if len(quotes) % 2:
         return False
-    beside = np.frombuffer(b',\r\n"', np.uint8)
+    beside = np.frombuffer(marks + b"\r\n", np.uint8)
     opening, closing = quotes[::2], quotes[1::2]
     before, after = text[opening - 1], text[np.minimum(closing + 1, len(text) - 1)]
     return bool((np.isin(before, beside) | (opening == 0)).all() and np.isin(after, beside).all())
 
 
-def _floats(cells: Any) -> Array:
-    """A float64 column without a copy, (rows,), NaN where a cell is missing."""
-    column = cells.combine_chunks() if cells.num_chunks != 1 else cells.chunk(0)
-    if column.null_count:
-        column = column.fill_null(float("nan"))
-    values = np.frombuffer(column.buffers()[1], np.float64)  # to_numpy() would import pandas where it is installed
-    return values[column.offset : column.offset + len(column)]
-
-
-def _converted(cells: Any) -> tuple[Array, Array, int, int]:
-    """Text as float64, (rows,), which rows are no numbers, (wrong,), and how many are numbers, and missing."""
-    import pyarrow as pa  # noqa: PLC0415
-    from pyarrow import compute  # noqa: PLC0415
-
-    trimmed = compute.ascii_trim_whitespace(cells)
-    missing = compute.is_in(trimmed, pa.array(MISSING))
-    try:
-        values = _floats(compute.cast(compute.if_else(missing, None, trimmed), pa.float64()))
-    except pa.ArrowInvalid:
-        gaps = missing.to_numpy()
-        right = compute.match_substring_regex(trimmed, _NUMBER).to_numpy() & ~gaps
-        wrong = np.flatnonzero(~(right | gaps))
-        if len(wrong):
-            return np.empty(0), wrong, int(right.sum()), int(gaps.sum())
-        values = np.array([np.nan if gap else float(cell) for gap, cell in zip(gaps, trimmed.to_pylist(), strict=True)])
-    return values, np.empty(0, np.intp), len(values), 0
-
-
-def choose(file: str, names: list[str], target: str, features: Sequence[str] | None) -> list[str]:
+def choose(file: str, header: Header, target: str, features: Sequence[str] | None, leave_out: Sequence[str]) -> list[str]:
     """Check the named columns against the header and return the features to look at, in order."""
+    names = header.names
     known, folded = set(names), {name.casefold(): name for name in names}
-    for wanted, role in [(target, "target"), *((feature, "feature") for feature in features or ())]:
+    for wanted, role in [
+        (target, "for the target"),
+        *((feature, "for the feature") for feature in features or ()),
+        *((column, "to leave out") for column in leave_out),
+    ]:
+        if (twins := header.twin(wanted)) is not None and role != "to leave out":
+            problem = f"two columns are named {shown(wanted)} (columns {twins[0]} and {twins[1]})."
+            raise DataError(f"{file}, line {header.line}", problem, "Rename one.")
         if wanted in known:
             continue
         near = difflib.get_close_matches(wanted.casefold(), folded, n=3, cutoff=0.5)
@@ -266,24 +450,24 @@ def choose(file: str, names: list[str], target: str, features: Sequence[str] | N
             if near
             else f"Its columns are {listed(names)}."
         )
-        if len(names) == 1 and re.search(r"[;\t|]", names[0]):
-            remedy = f"The header is one column, {shown(names[0])}: cells must be separated by commas."
-        raise DataError(file, f"no column {shown(wanted)} for the {role}.", remedy)
+        if len(names) == 1 and re.search(r"\W", names[0]):
+            word = "--delimiter blanks" if re.search(r"\s", names[0]) else "--delimiter"
+            remedy = f"The header is one column, {shown(names[0])}: say by what its cells are separated with {word}."
+        raise DataError(file, f"no column {shown(wanted)} {role}.", remedy)
+    left = header.named(leave_out)
+    if target in left:
+        raise DataError(file, f"{shown(target)} is both the target and left out.", "Take it out of the columns to leave out.")
     if features is None:
-        return [name for name in names if name != target]
+        return [name for name in names if name != target and name not in left]
     if not features:
         raise DataError(file, "an empty list of features.", "Name at least one, or none to use all numeric columns.")
     if target in features:
         raise DataError(file, f"{shown(target)} is both the target and a feature.", "Take it out of the features.")
-    if (repeated := _repeated(features)) is not None:
-        raise DataError(file, f"the feature {shown(features[repeated[1]])} is named twice.", "Name it once.")
-    return list(features)
+    for j, feature in enumerate(features):
+        if feature in features[:j]:
+            raise DataError(file, f"the feature {shown(feature)} is named twice.", "Name it once.")
+    return [feature for feature in features if feature not in left]
 
 
-def _repeated(names: Sequence[str]) -> tuple[int, int] | None:
-    """Positions of the first name that stands twice, if any does."""
-    first: dict[str, int] = {}
-    for j, name in enumerate(names):
-        if first.setdefault(name, j) != j:
-            return first[name], j
-    return None
+def _named(delimiter: str) -> str:
+    return {",": "comma", ";": "semicolon", "\t": "tab", "|": "pipe", " ": "space"}.get(delimiter, shown(delimiter))

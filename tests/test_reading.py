@@ -28,6 +28,7 @@ from gd.data import (
     bundled,
     expand,
 )
+from gd.dialect import Format
 from gd.reading import Reading, read, read_csv
 from gd.stream import BLOCK
 
@@ -107,7 +108,15 @@ def test_provenance_describes_the_file(tmp_path: Path) -> None:
     path = table(tmp_path, PLAIN, "my table.csv")
     digest = "247fd9714fdbd2eb70354902bedb2f1f0526b3331ef1baab7c7b4576ab593675"  # sha256sum
     expected = Provenance(
-        name="my-table", path=str(path), sha256=digest, bytes=16, rows=3, rows_used=3, target="y", features=("x",)
+        name="my-table",
+        path=str(path),
+        sha256=digest,
+        bytes=16,
+        rows=3,
+        rows_used=3,
+        target="y",
+        features=("x",),
+        format=Format(delimiter=",", quote='"', encoding="UTF-8", line_ends="LF", header_line=1),
     )
     assert expected == read_csv(path, "y").provenance
     assert "other" == read_csv(path, "y", name="other").provenance.name
@@ -316,7 +325,7 @@ def test_every_file_is_read_or_refused_in_words(tmp_path_factory: pytest.TempPat
 # What is refused
 
 QUOTES = "Put the cell in quotes, and write a quote within it twice."
-MEND = "Mend it, or write NA for a missing value; a feature can be left out with --features."
+MEND = "Mend it, or write NA for a missing value"
 
 
 @pytest.mark.parametrize(
@@ -329,13 +338,16 @@ MEND = "Mend it, or write NA for a missing value; a feature can be left out with
         (b"x,y\n", "t.csv: a header and no rows. Export the table again with its data."),
         (b"x,y", "t.csv: a header and no rows. Export the table again with its data."),
         (b"x,y\r\n\r\n\r\n", "t.csv: a header and no rows. Export the table again with its data."),
-        ("x,y\n".encode("utf-16"), "t.csv: the file is UTF-16. Save it as UTF-8."),
-        (b"x,y\r1,2\r3,\0\r", "t.csv, line 3: a NUL byte, which no CSV holds. Export the table again."),
-        ("x,y\r\n1,2\r\n1,é".encode("latin-1"), "t.csv, line 3: a byte that is not UTF-8. Save the file as UTF-8."),
-        (b"x,y, x \n1,2,3\n", "t.csv, line 1: two columns are named 'x' (columns 1 and 3). Rename one."),
+        ("x,y\n".encode("utf-16"), "t.csv: a header and no rows. Export the table again with its data."),
+        (b"x,y\r1,2\r3,\0\r", "t.csv, line 3: a NUL byte, which no CSV holds. Export the table again, or name its "
+         "encoding with --encoding, such as utf-16-le."),
+        ("x,y\r\n1,2\r\n1,é".encode("latin-1"), "t.csv, line 3: a byte that is not UTF-8. Save the "
+         "file as UTF-8, or name its encoding with --encoding."),
+        (b"x,y, x \n1,2,3\n", "t.csv, line 1: two columns are named 'x' (columns 1 and 3). Rename one, or leave both out "
+         "with --leave-out x."),
         (
             b"x,y\n1,2\n\n3\n",
-            "t.csv, line 4: 1 cell where the header has 2. Quote cells that hold a comma, or mend the row.",
+            "t.csv, line 4: 1 cell where the header has 2. Mend the row, or leave out all that follows with --skip-lines 4-.",
         ),
         (
             b'x,y,s\n1,2,"a\nb"\n3,4,5,6\n',
@@ -352,24 +364,26 @@ MEND = "Mend it, or write NA for a missing value; a feature can be left out with
         (
             b"x,y\n1,2\n,3\n,4\n",
             "t.csv: 1 complete row of 3; at least 2 are needed. "
-            "Column 'x' has 2 missing cells: leave it out with --features, or fill it.",
+            "Column 'x' has 2 missing cells: leave it out with --leave-out x, or fill it.",
         ),
         (
             b"x,y\n1,\n,3\n4,\n",
-            "t.csv: 0 complete rows of 3; at least 2 are needed. Column 'y' has 2 missing cells: fill it.",
+            "t.csv: no row of 3 is complete. Column 'y' has 2 missing cells: fill it.",
         ),
         (
             gzip.compress(PLAIN, mtime=0)[:-5],
             "t.csv: the gzip stream is broken (Compressed file ended before the end-of-stream marker was reached). "
             "Compress or copy it again.",
         ),
-        (b"x;y\n1;2\n",
-         "t.csv: no column 'y' for the target. The header is one column, 'x;y': cells must be separated by commas."),
+        (b"x:y\n1:2\n",
+         "t.csv: no column 'y' for the target. The header is one column, 'x:y': say by what its cells are separated with "
+         "--delimiter."),
         (
             b"x,y\n1,2\nten,3\n4,5\nsix,7\n8,9\n",
-            f"t.csv, line 3, column 'x': 'ten' is not a number (the first of 2 such cells). {MEND}",
+            f"t.csv, line 3, column 'x': 'ten' is not a number, nor is 'six' in line 5. {MEND}; --leave-out x leaves the "
+            "column out.",
         ),
-        (b"x,y\n1,2\n3,four\n", f"t.csv, line 3, column 'y': 'four' is not a number. {MEND}"),
+        (b"x,y\n1,2\n3,four\n", f"t.csv, line 3, column 'y': 'four' is not a number. {MEND}."),
         (
             b"x,y\n1,2\n3,-inf\n",
             "t.csv, line 3, column 'y': '-inf' is infinite in float64. Write a finite number, or NA for a missing value.",
@@ -421,7 +435,7 @@ def test_names_that_do_not_fit(tmp_path: Path, target: str, features: tuple[str,
 
 def test_a_named_feature_of_text_is_refused(tmp_path: Path) -> None:
     """Text is left out only where nobody asked for it."""
-    expected = f"t.csv, line 2, column 'word': 'u' is not a number (the first of 2 such cells). {MEND}"
+    expected = "t.csv, line 2, column 'word': 'u' is not a number, nor is 'v' in line 3. --encode category would use text."
     assert expected == refusal(table(tmp_path, "word,y\nu,1\nv,2\n"), "y", ("word",))
 
 
@@ -430,7 +444,7 @@ def test_long_names_and_cells_are_cut(tmp_path: Path) -> None:
     path = table(tmp_path, '{"a": ' + "b" * 500_000 + "\n1\n")
     assert len(refusal(path)) < 200
     path = table(tmp_path, "x,y\n1,2\n3," + "b" * 500_000 + "\n5,6\n")
-    assert f"t.csv, line 3, column 'y': '{'b' * 56}…' is not a number. {MEND}" == refusal(path)
+    assert f"t.csv, line 3, column 'y': '{'b' * 56}…' is not a number. {MEND}." == refusal(path)
 
 
 def test_broken_gzip_is_refused(tmp_path: Path) -> None:
@@ -593,7 +607,8 @@ def test_text_that_turns_up_in_the_last_block(tmp_path: Path) -> None:
     path = table(tmp_path, "x,y\n" + "".join(rows) + "1 km,3\n2 km,4\n")
     with pytest.raises(DataError) as refused:
         whole(path, block=1000)
-    assert f"t.csv, line 3002, column 'x': '1 km' is not a number (the first of 2 such cells). {MEND}" == str(refused.value)
+    expected = "t.csv, line 3002, column 'x': '1 km' is not a number, nor is '2 km' in line 3003. --units km would read them."
+    assert expected == str(refused.value)
 
 
 def test_rows_are_kept_as_long_as_asked_for(tmp_path: Path) -> None:
@@ -675,7 +690,8 @@ def test_a_column_that_is_empty_in_one_part(tmp_path: Path) -> None:
         ("x,w,y\n1,2,3\n", "part-2.csv: other columns than part-1.csv: no column 'z' and a column 'w' more. Files of one data "
          "set have the same columns, in any order."),
         ("x,y\n1,2\n", "part-2.csv: other columns than part-1.csv: no column 'z'. Files of one data set"),
-        ("x,z,y\n1,low,3\n", f"part-2.csv, column 'z': 'low' is not a number, and part-1.csv has numbers there. {MEND}"),
+        ("x,z,y\n1,low,3\n", f"part-2.csv, column 'z': 'low' is not a number, and part-1.csv has numbers there. {MEND}; a "
+         "feature can be left out with --leave-out."),
         ("x,z,y\n1,2\n", "part-2.csv, line 2: 2 cells where the header has 3."),
     ],
 )  # fmt: skip

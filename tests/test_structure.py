@@ -11,9 +11,9 @@ import gd
 
 ROOT = Path(gd.__file__).parent
 CHAIN = (
-    "refusal", "dialect", "table", "stream", "data", "moments", "reading", "notation", "problems", "backends", "optimizers",
-    "training", "sweep", "method", "comparison", "diagnosis", "record", "figures", "report", "archive", "smtp", "mail",
-    "outbox", "cli",
+    "refusal", "dialect", "notation", "arrays", "cells", "remedies", "sniffer", "table", "decoding", "stream", "data",
+    "columns", "signs", "moments", "reading", "problems", "backends", "optimizers", "training", "sweep", "method", "comparison",
+    "diagnosis", "record", "figures", "report", "archive", "smtp", "mail", "outbox", "cli",
 )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import io
 import os
 import signal
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -21,10 +22,55 @@ if TYPE_CHECKING:
     from flows.server import TemporaryServer
     from flows.training_report import Batch
     from gd.data import Source
+    from gd.dialect import Dialect
     from gd.mail import Mailing
     from gd.training import Training
 
 __all__ = ["render", "run"]
+
+
+@dataclass(frozen=True)
+class Written:
+    """How the CSV files are written, in the command's words."""
+
+    delimiter: str | None = None
+    """What separates cells: one character, or comma, semicolon, tab, pipe, space, blanks; the first four are found out."""
+    quote: str | None = None
+    """What cells are quoted with: double, single, or none; double and single are found out."""
+    decimal: str | None = None
+    """The decimal mark: dot (the default) or comma."""
+    thousands: str | None = None
+    """What separates groups of three digits: comma, dot, space, apostrophe, underscore; nothing when not given."""
+    encoding: str | None = None
+    """Such as latin-1 or cp1252; UTF-8, and UTF-16 with a byte order mark, are found out."""
+    skip_lines: str | None = None
+    """Lines to skip: 3 for the first three, or ranges such as 2-2,900-, counted from 1."""
+    header: str | None = None
+    """The line that holds the names, counted from 1, or none: columns are then named column 1, column 2 and so on."""
+    comment: str | None = None
+    """Lines that begin with this are skipped, such as #."""
+    missing: str | None = None
+    """Cells that count as missing, separated by commas; default among them stands for NA, N/A, null, NULL, None and #N/A."""
+    units: str | None = None
+    """What may stand before or after a number and is left off, separated by commas: with %,$ 5% is read as 5."""
+    parentheses: Annotated[bool, Parameter(negative="")] = False
+    """Whether (12) is read as -12."""
+
+    def dialect(self) -> Dialect:
+        """The same as settings.
+
+        Raises:
+            ValidationError: if some of it cannot be.
+        """
+        from gd.dialect import Dialect  # noqa: PLC0415
+
+        said: dict[str, Any] = {name: value for name, value in vars(self).items() if value is not None}
+        for name in ("missing", "units"):
+            if name in said:
+                said[name] = tuple(_row(said[name]))
+        if self.header is not None and self.header.isdecimal():
+            said["header"] = int(self.header)
+        return Dialect(**said)
 
 
 @app.command
@@ -33,6 +79,8 @@ def run(
     target: str | None = None,
     as_one: str | None = None,
     features: str | None = None,
+    leave_out: str | None = None,
+    encode: str | None = None,
     loss: Literal["mse", "notebook"] | None = None,
     optimizer: Literal["gradient-descent"] | None = None,
     learning_rate: str | None = None,
@@ -53,6 +101,7 @@ def run(
     scheduler: str | None = None,
     json: Annotated[bool, Parameter(negative="")] = False,
     verbose: Annotated[bool, Parameter(negative="")] = False,
+    written: Annotated[Written, Parameter(name="*", group="How the CSV is written")] = Written(),
 ) -> int:
     """Train, compare and report on each CSV.
 
@@ -61,6 +110,9 @@ def run(
         target: Name of the column to predict.
         as_one: The name of one data set that all the files are parts of; each file is a data set of its own when not given.
         features: Columns to predict from, separated by commas; every numeric column but the target when not given.
+        leave_out: Columns that are not used, separated by commas.
+        encode: What is made of text: category turns a column of few distinct texts into columns of 0 and 1, dates turns dates
+            into days since the first; both as category,dates.
         loss: What to minimise; mse unless the preset says otherwise.
         optimizer: How to step.
         learning_rate: A number, or auto for 1/λmax from the data's own curvature (the default). Several, separated by
@@ -83,6 +135,7 @@ def run(
         scheduler: Address of a dask scheduler that exists, such as tcp://10.0.0.5:8786; needs --runner dask.
         json: Print run.json, one line for each data set, and nothing else.
         verbose: Show Prefect's own log on standard error.
+        written: How the files are written, where it is not to be found out.
     """
     from gd import training as settings  # noqa: PLC0415  (quick commands load nothing that they do not need)
 
@@ -100,7 +153,9 @@ def run(
         raise UsageError(first_fault(error)) from None
     _check_backends(training.backends)
     mailing = _mailing(mail_to, dry_run=dry_run)
-    sources = _sources(csv_files, target, features, preset, as_one)
+    what: dict[str, Any] = {"target": target, "features": _names(features)}
+    what |= {"leave_out": _names(leave_out) or (), "encode": _names(encode) or ()}
+    sources = _sources(csv_files, what, written, preset, as_one)
     crew = _runner(runner, workers, scheduler)
     batch = _run_flow(sources, training, reports, mailing, crew, send=not dry_run, verbose=verbose)
     ended = batch.ended
@@ -141,23 +196,36 @@ def render(folder: Path) -> int:
 
 
 def _sources(
-    files: tuple[str, ...], target: str | None, features: str | None, preset: str | None, as_one: str | None
+    files: tuple[str, ...], what: dict[str, Any], written: Written, preset: str | None, as_one: str | None
 ) -> list[Source]:
+    """One a file, or one of all files.
+
+    Args:
+        files: as they were named.
+        what: is to be learned, by the names of a source's settings.
+        written: how the files are.
+        preset: whose own data is taken where no file was named.
+        as_one: name of the one data set.
+    """
     from gd.data import Source, bundled  # noqa: PLC0415
 
     if not files and preset:
-        return [Source(path=_short(bundled(preset)), target=target or "Y")]
+        return [Source(path=_short(bundled(preset)), target=what["target"] or "Y")]
     if not files:
         raise UsageError("name at least one CSV, or --preset notebook.")
-    if target is None:
+    if what["target"] is None:
         raise UsageError("--target is missing: name the column to predict.")
     try:
-        chosen = tuple(_row(features)) if features is not None else None
+        how = written.dialect()
         if as_one is not None:
-            return [Source(path=files[0], more=files[1:], as_one=as_one, target=target, features=chosen)]
-        return [Source(path=file, target=target, features=chosen) for file in files]
+            return [Source(path=files[0], more=files[1:], as_one=as_one, dialect=how, **what)]
+        return [Source(path=file, dialect=how, **what) for file in files]
     except ValidationError as error:
         raise UsageError(first_fault(error)) from None
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(_row(text))
 
 
 def _mailing(mail_to: str | None, *, dry_run: bool) -> Mailing:

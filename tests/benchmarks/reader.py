@@ -161,15 +161,15 @@ def gd_blocks(path: str) -> Sums:
     import numpy as np  # noqa: PLC0415
 
     from gd.stream import Feed  # noqa: PLC0415
-    from gd.table import Text  # noqa: PLC0415
+    from gd.table import As, Text  # noqa: PLC0415
 
     blocks = iter(Feed(path))
-    first = Text("", next(blocks).data).after_header()
-    numeric = dict.fromkeys(first.names, True)
+    header, first = Text("", next(blocks).data).after_header()
+    numeric = dict.fromkeys(header.names, As(numbers=True))
 
     def sums(text: Text) -> Sums:
         cells = text.parse(numeric)
-        columns = [column.values for column in cells.values() if column.values is not None]
+        columns = [values for column in cells.values() for values in column.values or ()]
         return len(columns[0]), np.array([column.sum() for column in columns])
 
     waiting: deque[Future[Sums]] = deque()
@@ -177,7 +177,7 @@ def gd_blocks(path: str) -> Sums:
     with ThreadPoolExecutor(2) as pool:
         waiting.append(pool.submit(sums, first))
         for block in blocks:
-            waiting.append(pool.submit(sums, Text("", block.data, block.line, first.names)))
+            waiting.append(pool.submit(sums, Text("", block.data, block.line, header.names)))
             if len(waiting) > 3:
                 found.append(waiting.popleft().result())
         found += [future.result() for future in waiting]

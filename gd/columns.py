@@ -1,0 +1,195 @@
+"""What each column of a file turned out to hold, and the refusal where that is not clear."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
+
+from gd.data import Source
+from gd.refusal import DataError, shown
+from gd.remedies import Remedy, leave_out, remedy
+from gd.table import As, Cells
+
+__all__ = ["MOST_LEVELS", "Holds", "Kind", "Tally", "judge"]
+
+MOST_LEVELS = 50  # distinct texts that a category may have
+_KEPT = 50  # cells that are no numbers, to find out which option would read them
+_SHOWN = 3
+_DATE_OR_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{1,2}:[0-9]{2}"
+
+Structure = Callable[[str, int, str], str | None]
+"""(column, line, cell) -> what is wrong with the row rather than with the cell, as a remedy; None where nothing is."""
+
+
+class Kind(StrEnum):
+    """What a column holds."""
+
+    NUMBERS = "numbers"
+    DATES = "dates"
+    CATEGORY = "category"
+    TEXT = "text"
+    NOTHING = "nothing"
+
+
+class Holds(NamedTuple):
+    """What a column holds: a file is read with a guess of that, and again where the guess was wrong."""
+
+    kind: Kind
+    levels: tuple[str, ...] = ()  # of a category, sorted
+
+    @property
+    def used(self) -> bool:
+        """Whether numbers come of it."""
+        return self.kind not in {Kind.TEXT, Kind.NOTHING}
+
+    def gives_the_same_rows(self, other: Holds) -> bool:
+        """Whether a pass that took the column for the other has used the right rows: text and nothing both are left out."""
+        return self == other if self.used or other.used else True
+
+    def read_as(self, source: Source) -> As:
+        """How its cells are to be read."""
+        dates, most = "dates" in source.encode, MOST_LEVELS if "category" in source.encode else 0
+        if self.kind == Kind.CATEGORY:
+            return As(levels=self.levels, distinct=most)
+        return As(numbers=self.kind in {Kind.NUMBERS, Kind.NOTHING}, days=self.kind == Kind.DATES, dates=dates, distinct=most)
+
+    def columns(self, name: str) -> list[str]:
+        """Names of the columns of numbers that it becomes."""
+        if self.kind == Kind.CATEGORY:
+            return [f"{name}={level}" for level in self.levels[1:]]
+        return [name] if self.used else []
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was met in one column so far."""
+
+    numbers: int = 0
+    gaps: int = 0
+    wrong: int = 0
+    first_wrong: list[tuple[int, str]] = field(default_factory=list)  # lines and cells
+    samples: list[str] = field(default_factory=list)
+    beside: list[str] = field(default_factory=list)
+    days: int = 0
+    zoned: int = 0
+    no_days: list[tuple[int, str]] = field(default_factory=list)
+    levels: set[str] | None = field(default_factory=set)
+
+    def add(self, cells: Cells) -> None:
+        """Go on with more rows."""
+        self.numbers += cells.numbers
+        self.gaps += cells.gaps
+        self.wrong += cells.wrong
+        self.days += cells.days
+        self.zoned += cells.zoned
+        for kept, more, most in (
+            (self.first_wrong, cells.first_wrong, _SHOWN), (self.no_days, cells.no_days, _SHOWN),
+            (self.samples, cells.samples, _KEPT), (self.beside, cells.beside, _KEPT),
+        ):  # fmt: skip
+            kept.extend(more[: most - len(kept)])  # type: ignore[arg-type]
+        if self.levels is not None:
+            self.levels = None if cells.levels is None else self.levels | cells.levels
+            if self.levels is not None and len(self.levels) > MOST_LEVELS:
+                self.levels = None
+
+
+def judge(file: str, tallies: Mapping[str, Tally], source: Source, structure: Structure) -> dict[str, Holds]:
+    """What each column turned out to hold.
+
+    Args:
+        file: its name, for errors.
+        tallies: of the target and of every column that may be a feature, in order; the target first.
+        source: what is to be learned.
+        structure: tells a row that does not belong to the table from a cell that is wrong.
+
+    Raises:
+        DataError: where a column that was named holds text, and where most cells of another are numbers, or would be with an
+            option, and some are not, since leaving the column out would hide a mistake.
+    """
+    named = {source.target, *(source.features or ())}
+    found = {column: _holds(file, column, tally, source, column in named, structure) for column, tally in tallies.items()}
+    refused = {column: holds for column, holds in found.items() if isinstance(holds, _Refused)}
+    if refused:
+        raise _no_numbers(file, refused, source, structure)
+    return {column: holds for column, holds in found.items() if isinstance(holds, Holds)}
+
+
+class _Refused(NamedTuple):
+    """A column that ought to hold numbers and does not."""
+
+    remedy: Remedy | None
+    tally: Tally
+
+
+def _holds(file: str, column: str, tally: Tally, source: Source, named: bool, structure: Structure) -> Holds | _Refused:
+    if not tally.wrong:
+        return Holds(Kind.NUMBERS if tally.numbers or named else Kind.NOTHING)
+    if "dates" in source.encode and 2 * tally.days > tally.numbers + tally.wrong:
+        return _dates(file, column, tally, structure)
+    mostly = tally.numbers > tally.wrong
+    found = remedy(tally.samples, source.dialect, tally.beside)
+    if found is not None and found.sure:
+        likely = tally.numbers + found.share * tally.wrong
+        mostly = mostly or 2 * likely > tally.numbers + tally.wrong
+    if "category" in source.encode and not mostly and column != source.target:
+        if tally.levels is not None:
+            return Holds(Kind.CATEGORY, tuple(sorted(tally.levels)))
+        if named:
+            where, problem = f"{file}, column {shown(column)}", f"more than {MOST_LEVELS} distinct texts."
+            raise DataError(where, problem, f"Group them, or leave the column out with {leave_out(column)}.")
+    return _Refused(found, tally) if named or mostly else Holds(Kind.TEXT)
+
+
+def _no_numbers(file: str, refused: Mapping[str, _Refused], source: Source, structure: Structure) -> DataError:
+    """The refusal of the first column that ought to hold numbers; its remedy is one for all of them, where there is one."""
+    column, (found, tally) = next(iter(refused.items()))
+    line, cell = tally.first_wrong[0]
+    hint = structure(column, line, cell) if tally.numbers and not (found and found.share) else None
+    if hint is None and found is not None:
+        samples, beside = (
+            [cell for one in refused.values() for cell in getattr(one.tally, name)] for name in ("samples", "beside")
+        )
+        whole = remedy(samples, source.dialect, beside) or found
+        hint = found.text if whole.text == found.text else f"{whole.text.removesuffix('.')}, and those of other columns."
+    hint = hint or structure(column, line, "") or _mend(column, tally, source)
+    where = f"{file}, line {line}, column {shown(column)}"
+    return DataError(where, _not("a number", tally.first_wrong, tally.wrong), hint)
+
+
+def _dates(file: str, column: str, tally: Tally, structure: Structure) -> Holds:
+    if tally.days < tally.wrong + tally.numbers:
+        line, cell = tally.no_days[0] if tally.no_days else (0, "")
+        where = f"{file}, line {line}, column {shown(column)}" if line else f"{file}, column {shown(column)}"
+        problem = _not("a date", tally.no_days, tally.wrong + tally.numbers - tally.days) if line else "dates and numbers."
+        remedy = structure(column, line, cell) or "Write dates as 2026-01-31, or NA for a missing one."
+        raise DataError(where, problem, remedy)
+    if 0 < tally.zoned < tally.days:
+        where = f"{file}, column {shown(column)}"
+        problem = f"{tally.zoned:,} of {tally.days:,} times tell their time zone and the others do not."
+        raise DataError(where, problem, "Write all of them the same way.")
+    return Holds(Kind.DATES)
+
+
+def _not(what: str, first: Sequence[tuple[int, str]], count: int) -> str:
+    """Which cells are not that: the first of them with their lines, and how many there are."""
+    (_, cell), *others = first
+    text = f"{shown(cell)} is not {what}"
+    more = [f"{shown(cell)} in line {line}" for line, cell in others]
+    if count > len(first):
+        more.append(f"{count - len(first):,} more")
+    if more:
+        text += f", nor {'is' if count == 2 else 'are'} {', '.join(more[:-1])}{' and ' if more[1:] else ''}{more[-1]}"
+    return f"{text}."
+
+
+def _mend(column: str, tally: Tally, source: Source) -> str:
+    if column in (source.features or ()) and not tally.numbers:
+        if all(re.match(_DATE_OR_TIME, cell.strip()) for cell in tally.samples) and "dates" not in source.encode:
+            return "--encode dates would use dates."
+        if "category" not in source.encode:
+            return "--encode category would use text."
+    rest = "" if column == source.target else f"; {leave_out(column)} leaves the column out"
+    return f"Mend it, or write NA for a missing value{rest}."
