@@ -398,4 +398,4 @@ def _publish(ended: Sequence[Ended]) -> None:
 
 def _plain(text: str) -> str:
     """Text from the data that Markdown shall not read as markup."""
-    return re.sub(r"([\\`*_{}\[\]<>#|!~&:@$]|(?<=www)\.)", r"\\\1", visible(text, 500))
+    return re.sub(r"([\\`*_{}\[\]<>#|!~&@]|:(?=//)|(?<=www)\.)", r"\\\1", visible(text, 500))
