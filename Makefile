@@ -5,12 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 STAMP_BENCH := $(VENV)/.installed-bench
+STAMP_FUZZ := $(VENV)/.installed-fuzz
+FUZZ_SECONDS ?= 600
 CHROMIUM := $(shell command -v chromium 2>/dev/null)
 POSTFIX := $(wildcard /usr/sbin/postfix)
 POSTGRES := $(wildcard /usr/lib/postgresql/*/bin/initdb)
 INSTALL := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends
 
-.PHONY: run test test-fast check bench screenshots clean
+.PHONY: run test test-fast check bench fuzz screenshots clean
 
 run: $(STAMP)            ## train the notebook's rows and the penguins, and say where the reports are
 	$(BIN)/gd run --preset notebook
@@ -30,6 +32,9 @@ check: $(STAMP)          ## lint, format, types
 bench: $(STAMP_BENCH)    ## measure, side by side in one run, into tests/benchmarks/RESULTS.md; some of it: SECTIONS="peers scale"
 	$(BIN)/python -m tests.benchmarks $(SECTIONS)
 
+fuzz: $(STAMP_FUZZ)      ## search for bytes that the CSV reader stumbles over; fails where it does, and leaves them in .fuzz/findings
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
+
 screenshots: $(STAMP) browser
 	$(BIN)/python -m tests.screenshots
 
@@ -42,6 +47,10 @@ $(STAMP): pyproject.toml constraints.txt
 # What the project is held against, in the same environment and under the same constraints.
 $(STAMP_BENCH): $(STAMP)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
+	touch $@
+
+$(STAMP_FUZZ): $(STAMP)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,fuzz]'
 	touch $@
 
 # Debian's Chromium opens the reports in the tests. Without it and without root those tests skip and say so.
@@ -76,4 +85,4 @@ ifeq ($(POSTGRES),)
 endif
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .fuzz

@@ -29,10 +29,11 @@ from flows.runners import Runner, gather
 from gd.columns import Holds
 from gd.data import DataError, Source
 from gd.dialect import Format
+from gd.joining import join, unsettled
 from gd.method import keeps_rows
 from gd.moments import Moments
 from gd.notation import visible
-from gd.reading import Scan, join, scan, unsettled
+from gd.scanning import Scan, scan
 from gd.signs import Sign
 from gd.stream import is_address, shown_name
 from gd.training import Training
@@ -117,7 +118,7 @@ def read(
 
     everything = list(range(len(files)))
     found = scanned(everything, {})
-    if again := unsettled([item.scan for item in found], source):
+    while again := unsettled([item.scan for item in found], source):
         for j, item in zip(again, scanned(list(again), again), strict=True):
             found[j] = item
     data = join([item.scan for item in found], source, name)

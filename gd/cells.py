@@ -62,9 +62,12 @@ class Numbers:
     def _forms(self) -> list[tuple[str, str]]:
         """Ways to write a number, without its blanks, and what each becomes."""
         before, after = self._unit
-        forms = [(f"{before}([+-]?){before}({self._core}){after}" if before else f"([+-]?)({self._core})", r"\1\2")]
+        forms = [(f"([+-]?)({self._core}){after}", r"\1\2")]
+        if before:
+            forms += [(f"{before}([+-]?)({self._core})", r"\1\2"), (f"([+-]){before}({self._core})", r"\1\2")]
         if self.dialect.parentheses:
-            forms.append((rf"{before}\({before}({self._core}){after}\){after}", r"-\1"))
+            forms += [(rf"\(({self._core}){after}\)", r"-\1"), (rf"\(({self._core})\){after}", r"-\1")]
+            forms += [(rf"\({before}({self._core})\)", r"-\1"), (rf"{before}\(({self._core})\)", r"-\1")] if before else []
         return forms
 
     @property
@@ -154,7 +157,7 @@ class Days(NamedTuple):
     values: Array  # microseconds since 1970, (n,), NaN where a cell is missing or no date
     wrong: Array  # which are neither, (wrong,)
     missing: Array  # which are missing, (n,)
-    zoned: int  # how many tell their time zone
+    zoned: Array  # which tell their time zone, (n,)
 
 
 def days(cells: Any, numbers: Numbers) -> Days:
@@ -174,7 +177,7 @@ def days(cells: Any, numbers: Numbers) -> Days:
             kinds[-1] = 3
     at = places(distinct.indices)
     kind = np.array(kinds, np.int8)[at]
-    return Days(np.array(values, np.float64)[at], np.flatnonzero(kind == 2), kind == 1, int(np.count_nonzero(kind == 3)))
+    return Days(np.array(values, np.float64)[at], np.flatnonzero(kind == 2), kind == 1, kind == 3)
 
 
 def _moment(cell: str) -> tuple[float, bool] | None:

@@ -31,6 +31,7 @@ class Kind(StrEnum):
     DATES = "dates"
     CATEGORY = "category"
     TEXT = "text"
+    CONSTANT = "constant"  # numbers, but all the same, whose gaps would cost rows for nothing
     NOTHING = "nothing"
 
 
@@ -38,12 +39,12 @@ class Holds(NamedTuple):
     """What a column holds: a file is read with a guess of that, and again where the guess was wrong."""
 
     kind: Kind
-    levels: tuple[str, ...] = ()  # of a category, sorted
+    levels: tuple[str, ...] = ()  # of a category, sorted; what a constant column holds
 
     @property
     def used(self) -> bool:
         """Whether numbers come of it."""
-        return self.kind not in {Kind.TEXT, Kind.NOTHING}
+        return self.kind in {Kind.NUMBERS, Kind.DATES, Kind.CATEGORY}
 
     def gives_the_same_rows(self, other: Holds) -> bool:
         """Whether a pass that took the column for the other has used the right rows: text and nothing both are left out."""
@@ -54,7 +55,12 @@ class Holds(NamedTuple):
         dates, most = "dates" in source.encode, MOST_LEVELS if "category" in source.encode else 0
         if self.kind == Kind.CATEGORY:
             return As(levels=self.levels, distinct=most)
-        return As(numbers=self.kind in {Kind.NUMBERS, Kind.NOTHING}, days=self.kind == Kind.DATES, dates=dates, distinct=most)
+        return As(
+            numbers=self.kind in {Kind.NUMBERS, Kind.CONSTANT, Kind.NOTHING},
+            days=self.kind == Kind.DATES,
+            dates=dates,
+            distinct=most,
+        )
 
     def columns(self, name: str) -> list[str]:
         """Names of the columns of numbers that it becomes."""
@@ -76,6 +82,8 @@ class Tally:
     days: int = 0
     zoned: int = 0
     no_days: list[tuple[int, str]] = field(default_factory=list)
+    first_zoned: tuple[int, str] | None = None
+    first_local: tuple[int, str] | None = None
     levels: set[str] | None = field(default_factory=set)
 
     def add(self, cells: Cells) -> None:
@@ -85,6 +93,8 @@ class Tally:
         self.wrong += cells.wrong
         self.days += cells.days
         self.zoned += cells.zoned
+        self.first_zoned = self.first_zoned or cells.first_zoned
+        self.first_local = self.first_local or cells.first_local
         for kept, more, most in (
             (self.first_wrong, cells.first_wrong, _SHOWN), (self.no_days, cells.no_days, _SHOWN),
             (self.samples, cells.samples, _KEPT), (self.beside, cells.beside, _KEPT),
@@ -167,8 +177,10 @@ def _dates(file: str, column: str, tally: Tally, structure: Structure) -> Holds:
         remedy = structure(column, line, cell) or "Write dates as 2026-01-31, or NA for a missing one."
         raise DataError(where, problem, remedy)
     if 0 < tally.zoned < tally.days:
-        where = f"{file}, column {shown(column)}"
-        problem = f"{tally.zoned:,} of {tally.days:,} times tell their time zone and the others do not."
+        zoned, local = tally.first_zoned or (0, ""), tally.first_local or (0, "")
+        (line, cell), does = (zoned, "tells") if zoned[0] > local[0] else (local, "does not tell")
+        where = f"{file}, line {line}, column {shown(column)}"
+        problem = f"{shown(cell)} {does} its time zone; {tally.zoned:,} of {tally.days:,} dates do."
         raise DataError(where, problem, "Write all of them the same way.")
     return Holds(Kind.DATES)
 

@@ -102,7 +102,7 @@ def _taken_apart(cell: str) -> _Number | None:
     if match is None or bool(match["open"]) != bool(match["close"]) or (match["open"] and match["sign"]):
         return None
     units = tuple(unit for unit in match.group("a", "b", "c") if unit)
-    if {"e", "E"} & set(units):  # an exponent that was cut off
+    if not all(unit.isalpha() or _is_sign(unit) for unit in units) or {"e", "E"} & set(units):  # an exponent that was cut off
         return None
     if not any(_reads(Dialect(), marks, match["body"]) for marks in _MARKS):
         return None

@@ -37,25 +37,29 @@ class Sign(NamedTuple):
     last: float
     counts: bool  # whether each value is one more than the one before
     same: bool  # as the target, in every row
-    low: Extreme
+    low: Extreme  # of the rows without a gap
     high: Extreme
+    least: float  # of all cells
+    most: float
     rounded: int = 0  # integers that float64 does not hold
     rounded_lines: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, values: Array, target: Array, used: Array, low: float, high: float) -> Sign:
+    def of(cls, values: Array, used: Array, low: float, high: float, target: Array) -> Sign:
         """That of a column in a block.
 
         Args:
             values: of all rows, NaN where a cell is missing, (n,), n at least 1.
-            target: likewise.
             used: of the rows without a gap, (m,).
             low: smallest of those; infinite where there is none.
             high: largest of those; likewise.
+            target: of the rows without a gap, (m,).
         """
         n = len(values)
         counts = bool(values[-1] - values[0] == n - 1 and (values[1:] - values[:-1] == 1).all())
-        same = bool(values[0] == target[0] and np.array_equal(values, target))
+        same = bool(np.array_equal(used[:1], target[:1]) and np.array_equal(used, target))
+        whole = len(used) == n
+        least, most = (low, high) if whole else (np.fmin.reduce(values), np.fmax.reduce(values))
         smallest, largest = Extreme(float(low)), Extreme(float(high))
         if low in _NINES:
             others = used[used > low]
@@ -63,7 +67,7 @@ class Sign(NamedTuple):
         if high in _NINES:
             others = used[used < high]
             largest = Extreme(float(high), len(used) - len(others), float(others.max()) if len(others) else None)
-        return cls(n, float(values[0]), float(values[-1]), counts, same, smallest, largest)
+        return cls(n, float(values[0]), float(values[-1]), counts, same, smallest, largest, float(least), float(most))
 
 
 def merge(one: Sign, other: Sign) -> Sign:
@@ -76,6 +80,8 @@ def merge(one: Sign, other: Sign) -> Sign:
         one.same and other.same,
         _further(one.low, other.low, 1),
         _further(one.high, other.high, -1),
+        float(np.fmin(one.least, other.least)),
+        float(np.fmax(one.most, other.most)),
         one.rounded + other.rounded,
         (one.rounded_lines + other.rounded_lines)[:_LINES],
     )

@@ -52,7 +52,9 @@ def sniff(file: str, head: bytes, dialect: Dialect, wanted: Sequence[str], *, wh
     if dialect.delimiter == ANY_BLANKS:  # which reading has made single spaces
         dialect = dialect.model_copy(update={"delimiter": " "})
     delimiters = _DELIMITERS if dialect.delimiter is None else (dialect.delimiter,)
-    quotes = (dialect.quote,) if dialect.quote is not None else _QUOTES if "'" in text and '"' not in text else ('"',)
+    quotes = _QUOTES if dialect.quote is None else (dialect.quote,)
+    if dialect.quote is None and ("'" not in text or '"' in text.lstrip().partition("\n")[0]):
+        quotes = ('"',)
     tried = [
         dialect.model_copy(update={"delimiter": delimiter, "quote": quote}) for quote, delimiter in product(quotes, delimiters)
     ]
@@ -73,6 +75,9 @@ def sniff(file: str, head: bytes, dialect: Dialect, wanted: Sequence[str], *, wh
             if names <= set(map(same_name, cells)) and not any(map(numbers.is_number, cells)):
                 first, remedy = taken[0][0], f"Line {line} has it: --header {line}."
                 raise DataError(f"{file}, line {first}", f"no column {shown(wanted[0])} for the target.", remedy)
+    broken = next((one for one in tried if found[one] is None and one.quote == '"'), None)
+    if broken is not None and all(len(taken[0][1]) == 1 for taken in rows.values()):
+        return broken  # whose fault is found again, and told
     return _by_width(file, rows, dialect)
 
 

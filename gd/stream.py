@@ -162,9 +162,10 @@ class Feed:
                 continue
             block, rest = Block(rest[:cut], line), rest[cut:]
             line += self._count(block.data)
-            yield block
-        if rest:
-            self._count(rest)
+            if not _is_blank(block.data, delimiter):
+                yield block
+        self._count(rest)
+        if not _is_blank(rest, delimiter):
             yield Block(rest, line)
 
     def _count(self, data: bytes) -> int:
@@ -221,6 +222,11 @@ class Feed:
                 raise
             reason = str(error).splitlines()[0]
             raise DataError(self.name, f"the zstd stream is broken ({reason}).", "Compress or copy it again.") from None
+
+
+def _is_blank(data: bytes, delimiter: bytes) -> bool:
+    """Whether it holds no row: of tabs that separate cells there may be rows of nothing else."""
+    return not data or (data.isspace() and delimiter not in data)
 
 
 def _head(chunks: Iterator[bytes]) -> tuple[bytes, bool]:

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from gd.arrays import Array, at, flags, floats, mask, places, texts
-from gd.cells import BLANKS, Numbers, days
+from gd.cells import BLANKS, Days, Numbers, days
 from gd.dialect import Dialect, same_name
 from gd.refusal import DataError, listed, shown
 from gd.sniffer import reader
@@ -52,6 +52,8 @@ class Cells(NamedTuple):
     days: int = 0  # of the wrong cells those that are dates
     zoned: int = 0  # of those the ones that tell their time zone
     no_days: tuple[tuple[int, str], ...] = ()  # lines and texts of the first that are no dates either
+    first_zoned: tuple[int, str] | None = None  # line and text of the first that tells its time zone
+    first_local: tuple[int, str] | None = None  # and of the first that does not
     levels: frozenset[str] | None = frozenset()  # distinct texts, where they are asked for; None where they are too many
 
 
@@ -317,9 +319,9 @@ class Text:
         found = days(cells, self._numbers)
         gaps = int(np.count_nonzero(found.missing))
         dates = len(found.missing) - gaps - len(found.wrong)
-        said = Cells(None, 0, gaps, dates + len(found.wrong), days=dates, zoned=found.zoned)
+        said = Cells(None, 0, gaps, dates + len(found.wrong), days=dates)
         if len(found.wrong) == 0:
-            return said._replace(values=(found.values,))
+            return said._replace(values=(found.values,), **self._zones(column, found))
         return self._cells(cells, column, As(dates=True))._replace(values=None)
 
     def _dates_among(self, cells: Any, column: str) -> dict[str, Any]:
@@ -328,7 +330,17 @@ class Text:
         if dates == 0:
             return {}
         first = self._examples(cells, column, found.wrong, found.missing)[0]
-        return {"days": dates, "zoned": found.zoned, "no_days": first}
+        return {"days": dates, "no_days": first} | self._zones(column, found)
+
+    def _zones(self, column: str, found: Days) -> dict[str, Any]:
+        """How many dates tell their time zone, and the first that does and that does not."""
+        there, zoned = ~np.isnan(found.values), int(np.count_nonzero(found.zoned))
+        said: dict[str, Any] = {"zoned": zoned}
+        for name, which in (("first_zoned", found.zoned), ("first_local", there & ~found.zoned)):
+            if zoned and which.any():
+                line, row = next(islice(self.rows(), int(np.argmax(which)), None))
+                said[name] = line, row[self.names.index(column)]
+        return said
 
     def _category(self, cells: Any, column: str, kind: As) -> Cells:
         """A column of 0 and 1 for each level of a category but the first."""

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -217,7 +218,7 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
             if turn < 6:
                 time.sleep(moments.uniform(0.02, 1.5 * long))
             else:  # at last one that has just written a run
-                until(lambda known=len(before): len(contents(reports)) > known, 60, "a run is there")  # type: ignore[misc]
+                until(partial(_grown, reports, len(before)), 60, "a run is there")
             os.kill(victim, signal.SIGKILL)
             for file, data in before.items():
                 assert file == "index.html" or data == (reports / file).read_bytes()
@@ -227,6 +228,10 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
     page = archive.write_index(reports).read_text(encoding="utf-8")
     assert page.count("/report.html") == len([*reports.glob("[!.]*/[!.]*")]) > 1
     whole(reports)
+
+
+def _grown(reports: Path, known: int) -> bool:
+    return len(contents(reports)) > known
 
 
 LISTS = """

@@ -12,8 +12,8 @@ import gd
 ROOT = Path(gd.__file__).parent
 CHAIN = (
     "refusal", "dialect", "notation", "arrays", "cells", "remedies", "sniffer", "table", "decoding", "stream", "data",
-    "columns", "signs", "moments", "reading", "problems", "backends", "optimizers", "training", "sweep", "method", "comparison",
-    "diagnosis", "record", "figures", "report", "archive", "smtp", "mail", "outbox", "cli",
+    "columns", "signs", "moments", "scanning", "joining", "reading", "problems", "backends", "optimizers", "training", "sweep",
+    "method", "comparison", "diagnosis", "record", "figures", "report", "archive", "smtp", "mail", "outbox", "cli",
 )  # fmt: skip
 
 

@@ -1,0 +1,403 @@
+"""One pass over a CSV of any size: its rows while they are few, their moments always."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import dataclass
+from itertools import chain
+from threading import Lock
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from gd.arrays import Array
+from gd.cells import Numbers
+from gd.columns import Holds, Kind, Tally, judge
+from gd.data import Source
+from gd.dialect import Dialect, Format, same_name
+from gd.moments import Moments, merge_all
+from gd.refusal import DataError, shown
+from gd.remedies import leave_out
+from gd.signs import EXACT, Sign, merge
+from gd.sniffer import sniff
+from gd.stream import BLOCK, Block, Feed, Progress, redacted, shown_name
+from gd.table import As, Cells, Header, Text, choose
+
+__all__ = ["KeepRows", "Scan", "cores", "scan"]
+
+_LINES_KEPT = 1000  # of the lines that were dropped; their count is always exact
+_TOTALS = {"total", "totals", "sum", "subtotal", "grand total", "average", "mean", "summe", "gesamt"}
+_MOST_PASSES = 5
+
+_WIDE = 16  # columns, from which on BLAS would share a block of rows out to threads
+_blas_lock, _blas_users = Lock(), 0
+_blas_limit: threadpool_limits | None = None
+
+KeepRows = Callable[[int, int], bool]
+"""Whether to keep the rows themselves: (rows so far, columns) -> yes; once it said no they are dropped for good."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scan:
+    """What one pass over one file found: small whatever the file's size, unless rows were asked for."""
+
+    file: str  # its name, for errors
+    path: str  # without what may be secret
+    sha256: str
+    bytes: int
+    format: Format
+    header: tuple[str, ...]
+    rows: int
+    kinds: dict[str, Holds]  # of the target and of every column that may be a feature, in order
+    gaps: dict[str, int]  # missing cells of the columns that are used
+    texts: dict[str, str]  # of each column of text the first cell that is no number
+    signs: dict[str, Sign]  # of the columns of numbers
+    dropped: int
+    lines: tuple[int, ...]  # of the rows that were dropped; the first 1,000
+    moments: Moments  # of the rows without a gap: the columns of numbers, the target last
+    columns: tuple[str, ...]  # names of the columns of `moments`
+    values: tuple[Array, ...] | None  # these columns, each (rows used,), where they were kept
+
+
+def scan(
+    file: str,
+    source: Source,
+    kinds: dict[str, Holds] | None = None,
+    *,
+    keep_rows: KeepRows | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+    block: int = BLOCK,
+) -> Scan:
+    """Read one file, again where its first rows gave a wrong idea of what a column holds.
+
+    Args:
+        file: its path or address.
+        source: which columns are wanted, and how the file is written.
+        kinds: what columns hold, where other files of the same data set have shown it.
+        keep_rows: whether to keep the rows beside their moments; never when None.
+        threads: that parse blocks; as many as this process has cores when None.
+        progress: told how far reading is.
+        block: bytes of text that are parsed at once.
+
+    Raises:
+        DataError: if the file cannot be used.
+        OSError: if reading breaks off for a reason that another try may mend.
+    """
+    source = _with_same_names(source)
+    given = dict(kinds or {})
+    known = given
+    for _ in range(_MOST_PASSES):
+        one = _Pass(file, source, known, keep_rows, threads or cores(), progress, block)
+        one.run()
+        found = one.judge() | given
+        if all(found[column].gives_the_same_rows(kind) for column, kind in one.kinds.items()):
+            return one.result(found)
+        known = found
+    raise DataError(shown_name(file), "it changes while it is read.", "Read a copy of it.")
+
+
+def _with_same_names(source: Source) -> Source:
+    """The same with the names of columns as they are compared."""
+    return source.model_copy(
+        update={
+            "target": same_name(source.target),
+            "features": None if source.features is None else tuple(map(same_name, source.features)),
+            "leave_out": tuple(map(same_name, source.leave_out)),
+        }
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Part:
+    """What one block holds."""
+
+    cells: dict[str, Cells]  # without their values
+    rows: int
+    dropped: int
+    lines: list[int]
+    moments: Moments
+    values: tuple[Array, ...] | None
+    signs: dict[str, Sign]
+
+
+class _Pass:
+    """One pass over one file: blocks are parsed on threads and put together in their order, whichever is done first."""
+
+    def __init__(
+        self,
+        file: str,
+        source: Source,
+        known: dict[str, Holds],
+        keep_rows: KeepRows | None,
+        threads: int,
+        progress: Progress | None,
+        block: int,
+    ) -> None:
+        self._feed = Feed(file, progress, block, source.dialect, self._settled)
+        self._source, self._known = source, known
+        self._keep_rows, self._threads = keep_rows, threads
+        self._named = {source.target, *(source.features or ())}
+        self.kinds: dict[str, Holds] = {}
+        self._header = Header(())
+        self._tallies: dict[str, Tally] = {}
+        self._signs: dict[str, Sign] = {}
+        self._parts: list[Moments] = []
+        self._values: list[tuple[Array, ...]] | None = []
+        self._rows = self._dropped = self._first_line = 0
+        self._lines: list[int] = []
+        self._last: Text | None = None
+
+    def _settled(self, head: bytes, whole: bool) -> Dialect:
+        wanted = (self._source.target, *(self._source.features or ()))
+        return sniff(self._feed.name, head, self._source.dialect, wanted, whole=whole)
+
+    @property
+    def _columns(self) -> list[str]:
+        """Columns of numbers, the target last."""
+        target = self._source.target
+        names = [name for column, holds in self.kinds.items() if column != target for name in holds.columns(column)]
+        return [*names, target]
+
+    def run(self) -> None:
+        """Read it all."""
+        with closing(iter(self._feed)) as blocks:
+            first = self._begin(blocks)
+            with _blas_on_one_thread() if len(self.kinds) > _WIDE else nullcontext():
+                self._digest_all(first, blocks)
+
+    def _digest_all(self, first: Text, blocks: Iterator[Block]) -> None:
+        texts = chain([first], map(self._text, blocks))
+        if self._threads == 1:
+            for text in texts:
+                self._last = text
+                self._add(self._digest(text))
+            return
+        waiting: deque[Future[_Part]] = deque()
+        with ThreadPoolExecutor(self._threads) as pool:
+            try:
+                for text in texts:
+                    self._last = text
+                    waiting.append(pool.submit(self._digest, text))
+                    if len(waiting) > self._threads + 1:
+                        self._add(waiting.popleft().result())
+                while waiting:
+                    self._add(waiting.popleft().result())
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+
+    def _text(self, block: Block) -> Text:
+        return Text(self._feed.name, block.data, block.line, self._header.names, self._feed.dialect)
+
+    def _begin(self, blocks: Iterator[Block]) -> Text:
+        """The header, and the first rows with a guess of what their columns hold."""
+        file = self._feed.name
+        block = next((block for block in blocks if block.data and not block.data.isspace()), None)
+        if block is None:
+            raise DataError(file, "the file is empty.", "Export the table again.")
+        self._header, rows = self._text(block).after_header()
+        chosen = choose(file, self._header, self._source.target, self._source.features, self._source.leave_out)
+        while rows.empty:
+            block = next(blocks, None)
+            if block is None:
+                raise DataError(file, "a header and no rows.", "Export the table again with its data.")
+            rows = self._text(block)
+        self._first_line = next(rows.rows())[0]
+        wanted = [self._source.target, *chosen]
+        for column, guess in rows.guess(wanted, dates="dates" in self._source.encode).items():
+            kind = Kind.NUMBERS if guess.numbers else Kind.DATES if guess.days else Kind.TEXT
+            self.kinds[column] = self._known.get(column) or Holds(kind)
+            self._tallies[column] = Tally()
+        if not self._known:  # a column without a value among the first rows is expected to have none at all
+            for column, cells in rows.parse(self._as).items():
+                if cells.numbers == cells.wrong == 0 and column not in self._named:
+                    self.kinds[column] = Holds(Kind.NOTHING)
+        if (
+            name := next((name for name in self._columns if name in self._made and name in self._header.names), None)
+        ) is not None:
+            problem = f"the category {shown(self._made[name])} would make a second column {shown(name)}."
+            raise DataError(file, problem, "Rename one of them.")
+        return rows
+
+    @property
+    def _made(self) -> dict[str, str]:
+        """Columns that a category becomes, and it."""
+        return {
+            name: column
+            for column, holds in self.kinds.items()
+            if holds.kind == Kind.CATEGORY
+            for name in holds.columns(column)
+        }
+
+    @property
+    def _as(self) -> dict[str, As]:
+        return {column: holds.read_as(self._source) for column, holds in self.kinds.items()}
+
+    def _digest(self, text: Text) -> _Part:
+        cells = text.parse(self._as)
+        rows = max(c.numbers + c.gaps + c.wrong for c in cells.values())
+        columns = self._columns
+        without = {column: c._replace(values=None) for column, c in cells.items()}
+        values = self._values_of(cells)
+        if values is None:  # cells that are no numbers: this pass will be refused, or made again
+            return _Part(without, rows, 0, [], Moments.none(len(columns)), None, {})
+        used, lines, dropped = values, list[int](), 0
+        if any(cells[column].gaps for column, holds in self.kinds.items() if holds.used):
+            whole = ~np.isnan(np.column_stack(values)).any(axis=1)
+            gone = np.flatnonzero(~whole)
+            dropped, lines = len(gone), text.lines(gone[:_LINES_KEPT], rows)
+            used = [column[whole] for column in values]
+        keep = self._values is not None and self._keep_rows is not None
+        moments = Moments.of(used)
+        signs = self._signs_of(text, values, used, moments)
+        return _Part(without, rows, dropped, lines, moments, tuple(used) if keep else None, signs)
+
+    def _values_of(self, cells: dict[str, Cells]) -> list[Array] | None:
+        """The columns of numbers, the target last; None where some are not yet."""
+        found: list[Array] = []
+        target = self._source.target
+        for column in [*(column for column in self.kinds if column != target), target]:
+            if not self.kinds[column].used:
+                if column == target:
+                    return None
+                continue
+            if (values := cells[column].values) is None:
+                return None
+            found += values
+        return found
+
+    def _signs_of(self, text: Text, values: Sequence[Array], used: Sequence[Array], moments: Moments) -> dict[str, Sign]:
+        signs: dict[str, Sign] = {}
+        for column, *of in zip(self._columns, values, used, moments.low, moments.high, strict=True):
+            if column not in self.kinds or self.kinds[column].kind != Kind.NUMBERS or not len(of[0]):
+                continue
+            sign = Sign.of(of[0], of[1], of[2], of[3], used[-1])
+            if max(-sign.low.value, sign.high.value) >= EXACT and len(rows := text.rounded(column)):
+                lines = text.lines(np.array(rows[:_LINES_KEPT]), len(of[0]))
+                sign = sign._replace(rounded=len(rows), rounded_lines=tuple(lines))
+            signs[column] = sign
+        return signs
+
+    def _add(self, part: _Part) -> None:
+        for column, cells in part.cells.items():
+            self._tallies[column].add(cells)
+        for column, sign in part.signs.items():
+            self._signs[column] = merge(self._signs[column], sign) if column in self._signs else sign
+        self._rows += part.rows
+        self._dropped += part.dropped
+        self._lines += part.lines[: _LINES_KEPT - len(self._lines)]
+        self._parts = [merge_all([*self._parts, part.moments])]
+        used = self._rows - self._dropped
+        if part.values is None or self._keep_rows is None or not self._keep_rows(used, len(self._columns)):
+            self._values = None
+        elif self._values is not None:
+            self._values.append(part.values)
+
+    def judge(self) -> dict[str, Holds]:
+        """What each column turned out to hold.
+
+        Raises:
+            DataError: where that is not clear, where a name that is used stands above two columns, and where the last row is
+                a total.
+        """
+        found = judge(self._feed.name, self._tallies, self._source, self._structure)
+        for name, one, other in self._header.twins:
+            keys = self._header.names[one - 1], self._header.names[other - 1]
+            if any(key in found and found[key].used for key in keys):
+                problem = f"two columns are named {shown(name)} (columns {one} and {other})."
+                remedy = f"Rename one, or leave both out with {leave_out(name)}."
+                raise DataError(f"{self._feed.name}, line {self._header.line}", problem, remedy)
+        self._refuse_a_total(found)
+        return found
+
+    def _structure(self, column: str, line: int, cell: str) -> str | None:
+        """What is wrong with a row in which a cell is no number: a second header, the header again, or what follows a table."""
+        if cell and same_name(cell) == column:
+            return f"The header stands there again; --skip-lines {line}-{line} skips it."
+        if cell and self._begins_with(line, "#"):
+            return "Lines that begin with # are skipped by --comment '#'."
+        if line == self._first_line and cell:
+            held = [tally for tally in self._tallies.values() if tally.numbers]
+            if all(tally.first_wrong and tally.first_wrong[0][0] == line for tally in held):
+                return f"A second header seems to stand there; --skip-lines {line}-{line} skips it."
+        if cell or self._last is None or line == self._first_line:
+            return None
+        rest = [row for at, row in self._last.rows() if at >= line]
+        numbers = Numbers(self._feed.dialect)
+        without = all(any(c.strip().casefold() in _TOTALS for c in row) or not any(map(numbers.is_number, row)) for row in rest)
+        if rest and without and len(rest) == self._tallies[column].wrong:
+            return f"If the table ends before that line: --skip-lines {line}-."
+        return None
+
+    def _begins_with(self, line: int, sign: str) -> bool:
+        """Whether a row of the last block, on that line, begins with a sign."""
+        rows = self._last.rows() if self._last is not None else iter(())
+        return any(at == line and row[0].lstrip().startswith(sign) for at, row in rows)
+
+    def _refuse_a_total(self, found: dict[str, Holds]) -> None:
+        """A last row that says in a column of text that it is a total of the others would be one more row of data."""
+        if self._last is None or (last := self._last.last_row()) is None or len(last[1]) != len(self._header.names):
+            return
+        for j, (column, cell) in enumerate(zip(self._header.names, last[1], strict=True)):
+            word = cell.strip().casefold()
+            holds = found.get(column)
+            if word not in _TOTALS or column in self._source.leave_out or (holds is not None and holds.kind == Kind.NUMBERS):
+                continue
+            if sum(row[j].strip().casefold() == word for _, row in self._last.rows()) == 1:
+                problem = f"{shown(cell)} in column {shown(column)}: the last row seems to sum up the others."
+                remedy = f"--skip-lines {last[0]}- leaves it out; {leave_out(column)} takes it as a row."
+                raise DataError(f"{self._feed.name}, line {last[0]}", problem, remedy)
+
+    def result(self, kinds: dict[str, Holds]) -> Scan:
+        """What was found, once every column was taken for what it is."""
+        values = None
+        if self._values is not None and self._keep_rows is not None:
+            values = tuple(np.concatenate(column) for column in zip(*self._values, strict=True))
+        texts = {column: tally.first_wrong[0][1] for column, tally in self._tallies.items() if tally.first_wrong}
+        target = self._source.target
+        used = [target, *(column for column, holds in self.kinds.items() if holds.used and column != target)]
+        return Scan(
+            file=self._feed.name,
+            path=redacted(self._feed.address),
+            sha256=self._feed.sha256,
+            bytes=self._feed.size,
+            format=self._feed.format(self._header.line, self._source.dialect),
+            header=self._header.names,
+            rows=self._rows,
+            kinds=kinds,
+            gaps={column: self._tallies[column].gaps for column in used},
+            texts=texts,
+            signs=self._signs,
+            dropped=self._dropped,
+            lines=tuple(self._lines),
+            moments=self._parts[0],
+            columns=tuple(self._columns),
+            values=values,
+        )
+
+
+@contextmanager
+def _blas_on_one_thread() -> Iterator[None]:
+    """Blocks have threads of their own: those of BLAS on top of them were seen to take four times as long."""
+    global _blas_users, _blas_limit  # noqa: PLW0603  (the limit holds for the process)
+    with _blas_lock:
+        if _blas_users == 0:
+            _blas_limit = threadpool_limits(1, "blas")
+        _blas_users += 1
+    try:
+        yield
+    finally:
+        with _blas_lock:
+            _blas_users -= 1
+            if _blas_users == 0 and _blas_limit is not None:
+                _blas_limit.restore_original_limits()
+
+
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

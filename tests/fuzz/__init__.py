@@ -1,0 +1,1 @@
+"""Bytes that coverage leads to, thrown at the reader of CSV files: ``make fuzz``."""
