@@ -10,8 +10,10 @@ from uuid import UUID
 
 from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.context import TaskRunContext
+from rich.markup import escape
 
 from flows.runners import go_on
+from gd.notation import visible
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -37,10 +39,10 @@ class Following:
     """
 
     def __init__(self, name: str, backend: str, epochs: int) -> None:
-        self._what, self._epochs = f"{name}: {backend}", epochs
+        self._what, self._epochs = visible(f"{name}: {backend}", 200), epochs
         self._key = re.sub(r"[^a-z0-9]+", "-", f"training-{name}-{backend}".lower()).strip("-")
         self._terminal = TERMINAL.get()
-        self._bar = self._terminal.add_task(self._what, total=epochs, visible=False) if self._terminal else None
+        self._bar = self._terminal.add_task(escape(self._what), total=epochs, visible=False) if self._terminal else None
         self._artifact: UUID | None = None
 
     def __enter__(self) -> Following:
@@ -50,7 +52,9 @@ class Following:
         """So many epochs are done, and this was the last loss. Ends the training where the whole run is being stopped."""
         go_on()
         if self._terminal and self._bar is not None:
-            self._terminal.update(self._bar, completed=epoch, description=f"{self._what}, loss {loss:.4g}", visible=True)
+            self._terminal.update(
+                self._bar, completed=epoch, description=escape(f"{self._what}, loss {loss:.4g}"), visible=True
+            )
         if TaskRunContext.get() is None:  # called as a plain function: there is no page to show it on
             return
         percent = 100.0 * epoch / self._epochs
@@ -77,10 +81,10 @@ class FollowingBytes:
     """
 
     def __init__(self, what: str) -> None:
-        self._what = what
+        self._what = visible(what, 200)
         self._key = re.sub(r"[^a-z0-9]+", "-", f"reading-{what}".lower()).strip("-")
         self._terminal = TERMINAL.get()
-        self._bar = self._terminal.add_task(what, total=None, visible=False) if self._terminal else None
+        self._bar = self._terminal.add_task(escape(self._what), total=None, visible=False) if self._terminal else None
         self._artifact: UUID | None = None
         self._began = self._told = monotonic()
 
@@ -99,7 +103,7 @@ class FollowingBytes:
         if total:
             said += f", {(total - done) / rate:,.0f} s left"
         if self._terminal and self._bar is not None:
-            self._terminal.update(self._bar, completed=done, total=total, description=said, visible=True)
+            self._terminal.update(self._bar, completed=done, total=total, description=escape(said), visible=True)
         if total is None or now - self._began < _LONG or TaskRunContext.get() is None:
             return
         percent = 100.0 * done / total

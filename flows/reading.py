@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,7 @@ from gd.dialect import Format
 from gd.joining import join, unsettled
 from gd.method import keeps_rows
 from gd.moments import Moments
+from gd.notation import visible
 from gd.scanning import Scan, scan
 from gd.signs import Sign
 from gd.stream import is_address, shown_name
@@ -70,7 +72,7 @@ def read_file(
         with FollowingBytes(label) as progress:
             return scan(file, source, kinds, keep_rows=rows, threads=None if alone else 1, progress=progress)
     except DataError as error:
-        return Failed(message=str(error), data=error)
+        return Failed(message=visible(str(error), 2000), data=error)
 
 
 def read(
@@ -95,7 +97,7 @@ def read(
     alone = len(files) == 1 or training.method == "rows" or training.loss != "mse"  # rows do not travel
     one = Runner(workers=1) if alone and len(files) > 1 else runner
     cache = _Cache(reports / _CACHE, source, run)
-    labels = [f"{name}: read" if len(files) == 1 else f"{name}: read {shown_name(file)}" for file in files]
+    labels = [f"{name}: read" if len(files) == 1 else f"{name}: read {visible(shown_name(file), 100)}" for file in files]
 
     def scanned(at: Sequence[int], kinds: dict[int, dict[str, Holds]]) -> list[_Kept]:
         """These of the files, from the cache or by reading them."""
@@ -193,7 +195,11 @@ class _Cache:
             self._store.write(kept, key=key)
             self._make_room()
         except Exception as error:  # noqa: BLE001  (a full disk, say, which the report will meet and name)
-            get_logger("gd").warning("What was read of %s is not kept for the next run: %s", found.file, error)
+            with suppress(OSError):  # half of it would be in the way of the report
+                (self._folder / key).unlink(missing_ok=True)
+            get_logger("gd").warning(
+                "What was read of %s is not kept for the next run: %s", visible(found.file), visible(str(error), 500)
+            )
         return _Kept(found, self._run)
 
     def _key(self, size: int, digest: str, kinds: dict[str, Holds] | None) -> str:

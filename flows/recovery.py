@@ -52,10 +52,14 @@ def present(reports: Path, presence: Presence) -> Iterator[None]:
     mark, beside = folder / f"{presence.flow_run}.json", folder / f".{presence.flow_run}"
     with beside.open("w", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        file.write(presence.model_dump_json())
-        file.flush()
-        os.fsync(file.fileno())
-        beside.rename(mark)  # nobody has seen it without its lock
+        try:
+            file.write(presence.model_dump_json())
+            file.flush()
+            os.fsync(file.fileno())
+            beside.rename(mark)  # nobody has seen it without its lock
+        except OSError:  # a full disk
+            beside.unlink(missing_ok=True)
+            raise
         try:
             yield
         finally:

@@ -17,7 +17,7 @@ from flows.progress import Following
 from gd import archive, backends, problems
 from gd.archive import Draft
 from gd.comparison import compare
-from gd.data import Array, Scaling
+from gd.data import Array, Scaling, save_array
 from gd.degeneracy import degeneracy
 from gd.diagnosis import GradientCheck, Spectrum, check_gradient, diagnose, spectrum
 from gd.limits import check_design, check_values
@@ -46,9 +46,9 @@ def prepare(name: str, draft: Draft, training: Training) -> float:
     check_design(data, scaling, design, y, training)
     found = spectrum(design, y)
     found.save(draft.work / "spectrum.npz")
-    np.save(draft.work / "design.npy", design)
-    np.save(draft.work / "target.npy", y)
-    np.save(draft.work / "scaling.npy", np.stack([scaling.shift, scaling.scale]))
+    save_array(draft.work / "design.npy", design)
+    save_array(draft.work / "target.npy", y)
+    save_array(draft.work / "scaling.npy", np.stack([scaling.shift, scaling.scale]))
     return training.learning_rate if isinstance(training.learning_rate, float) else found.auto_rate
 
 

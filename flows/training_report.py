@@ -6,12 +6,14 @@ import re
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from traceback import clear_frames
 from typing import Any, Literal
+from unicodedata import normalize
 
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
@@ -37,14 +39,16 @@ from gd import archive, backends, reading
 from gd.data import DataError, Source, dataset_name, expand, expand_all
 from gd.mail import Mailing
 from gd.method import keeps_rows
-from gd.notation import number, visible
+from gd.notation import legible, number, visible
 from gd.record import Record, Run, command, failed
 from gd.report import SYMBOLS, headline, sentence
+from gd.stream import check_path
 from gd.training import Training
 
 __all__ = ["Batch", "Ended", "train_here", "training_report"]
 
 _OTHERS = ("index.html", "readme.md", "outbox.db", "outbox.db-wal", "outbox.db-shm")  # stand in the folder of all reports
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in "0123456789¹²³")}
 _SENDING = 60.0  # seconds; what cannot be sent by then is left to the deployment that only sends
 
 
@@ -63,6 +67,7 @@ class Batch:
 
     ended: list[Ended]
     mail: str = ""
+    unlisted: str = ""  # why the page of all reports could not be written anew
 
 
 @flow(name=FLOW, validate_parameters=True, on_failure=[owners_hear], on_crashed=[owners_hear])
@@ -101,15 +106,16 @@ def training_report(
         batch = _train(sources, training, Path(reports), presence, runner)
         if slot.deployment == "" and batch.ended:
             presence = presence.model_copy(update={"name": slot.title(item.name for item in batch.ended)})
-        batch = Batch(batch.ended, _mail(batch, presence, Path(reports), send=send))
+        batch = replace(batch, mail=_mail(batch, presence, Path(reports), send=send))
     wrong = [item for item in batch.ended if item.record.verdict == "failed"]
     message = f"{len(batch.ended) - len(wrong)} of {len(batch.ended)} data sets trained and reported"
     if wrong:
         message += f"; failed: {', '.join(item.name for item in wrong[:5])}"
         reasons = " ".join(visible(item.record.error.message, 300) for item in wrong[:3] if item.record.error)
         message += f". {reasons}"
-    message += f"{'' if message.endswith('.') else '.'} {batch.mail}" if batch.mail else ""
-    if wrong or not batch.ended:
+    for line in filter(None, (batch.unlisted, batch.mail)):
+        message += f"{'' if message.endswith('.') else '.'} {visible(line, 2000)}"
+    if wrong or batch.unlisted or not batch.ended:
         return Failed(message=message, data=batch)
     return Completed(message=message, data=batch)
 
@@ -161,10 +167,16 @@ def _train(sources: Sequence[Source], training: Training, reports: Path, presenc
         if isinstance(outcome, Exception):
             outcome = _fail(one.name, one.source, training, reports, _run(one.source, training, one.token), outcome)
         ended.append(outcome)
-    if any(item.folder for item in ended):
-        archive.write_index(reports)
+    unlisted = ""
+    try:
+        if any(item.folder for item in ended):
+            archive.write_index(reports)
+    except OSError as error:
+        found = archive.unwritable(reports, error) or error
+        unlisted = f"{reports / 'index.html'} is not brought up to date. {found}"
+        get_run_logger().error(visible(unlisted, 2000))
     _publish(ended)
-    return Batch(ended)
+    return Batch(ended, unlisted=unlisted)
 
 
 def _crew(runner: Runner) -> Runner:
@@ -194,8 +206,17 @@ def _wanted(sources: Sequence[Source]) -> list[_Wanted]:
         except (DataError, OSError) as error:
             wanted.append(_Wanted(_free_name(source.as_one or source.path, taken), source, error=error))
             continue
-        wanted += [_Wanted(_free_name(one.as_one or one.path, taken), one, files) for one, files in groups]
+        wanted += [_each(_free_name(one.as_one or one.path, taken), one, files) for one, files in groups]
     return wanted
+
+
+def _each(name: str, source: Source, files: Sequence[str]) -> _Wanted:
+    """A data set; where no record could hold the path of its file, why there is none, and the path as it can be shown."""
+    try:
+        check_path(source.path)
+    except DataError as error:
+        return _Wanted(name, source.model_copy(update={"path": error.where}), error=error)
+    return _Wanted(name, source, files)
 
 
 def _mail(batch: Batch, presence: Presence, reports: Path, *, send: bool) -> str:
@@ -206,7 +227,8 @@ def _mail(batch: Batch, presence: Presence, reports: Path, *, send: bool) -> str
         if queued:
             state = delivery(str(reports), _SENDING, return_state=True)
             line = f"{line} {state.message}"
-    except Exception as error:  # noqa: BLE001
+    except Exception as raised:  # noqa: BLE001
+        error = (archive.unwritable(reports, raised) if isinstance(raised, OSError) else None) or raised
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         line = f"The mail could not be made ready: {reason}."
         try:
@@ -225,7 +247,7 @@ def _data_sets(source: Source) -> list[tuple[Source, list[str]]]:
     """Each data set of a source with its files: one for each file, or all files as one."""
     if source.as_one is not None:
         return [(source, expand_all(source))]
-    return [(source.model_copy(update={"path": file}), [file]) for file in expand(source.path)]
+    return [(source.model_copy(update={"path": file}), [file]) for file in expand(source.path, check=False)]
 
 
 @task(name="data set", task_run_name="{name}", cache_policy=NO_CACHE)
@@ -247,7 +269,8 @@ def data_set(
         raise
     except Exception as error:  # noqa: BLE001  (one data set must not take the others with it)
         ended = _fail(name, source, training, place, run, error)
-        return Failed(message=str(error), data=ended)
+        said = ended.record.error.message if ended.record.error else str(error)
+        return Failed(message=visible(said, 2000), data=ended)  # which logs repeat on a terminal
     except BaseException:  # stopped from outside: nothing half made stays
         archive.clear(place, name, token)
         raise
@@ -285,6 +308,9 @@ def _stages(
 def _fail(name: str, source: Source, training: Training, reports: Path, run: Run, error: Exception) -> Ended:
     """Leave a report that says why there is no result; where even that cannot be written, say so in the record."""
     finished = run.model_copy(update={"finished": datetime.now(UTC)})
+    clear_frames(error.__traceback__)  # they hold arrays that are mapped, whose room on the disk would not come free
+    if isinstance(error, OSError):
+        error = archive.unwritable(reports, error) or error
     record = failed(finished, source, name, training, error)
     try:
         archive.clear(reports, name, run.id)
@@ -292,12 +318,14 @@ def _fail(name: str, source: Source, training: Training, reports: Path, run: Run
         archive.write_record(draft.path, record, None)
         archive.write_report(draft.path)
         return Ended(name, str(archive.finish(draft)), record)
-    except OSError as unwritable:
-        lost = OSError(
-            f"{reports}: no report can be written there ({unwritable.strerror}). Name another folder with --reports."
-        )
-        return Ended(name, None, failed(finished, source, name, training, lost) if isinstance(error, OSError) else record)
+    except OSError as lost:
+        archive.clear(reports, name, run.id)
+        lost = archive.unwritable(reports, lost) or lost
+        if not isinstance(error, OSError):
+            lost = OSError(f"{error} Besides, {lost}")
+        return Ended(name, None, failed(finished, source, name, training, lost))
     except Exception:  # noqa: BLE001  (the report itself is broken: the other data sets go on all the same)
+        archive.clear(reports, name, run.id)
         return Ended(name, None, record)
 
 
@@ -330,10 +358,13 @@ def _run(source: Source, training: Training, token: str = "") -> Run:
 
 def _free_name(path: str, taken: set[str]) -> str:
     """A folder name for a data set, unlike any other of this run on any file system; it only depends on the path."""
-    name = dataset_name(path)
-    if name.lower() in taken:
-        name = f"{name}-{sha256(path.encode()).hexdigest()[:6]}"
-    taken.add(name.lower())
+    name = dataset_name("".join(c if legible(c) else "-" for c in normalize("NFC", path)))
+    if name.partition(".")[0].casefold() in _DEVICES:
+        name = f"data-{name}"
+    if (key := normalize("NFC", name.casefold())) in taken:
+        name = f"{name}-{sha256(path.encode(errors='surrogatepass')).hexdigest()[:6]}"
+        key = normalize("NFC", name.casefold())
+    taken.add(key)
     return name
 
 
@@ -347,7 +378,7 @@ def _publish(ended: Sequence[Ended]) -> None:
     reports = [
         {
             "data set": item.name, "verdict": item.record.verdict, "headline": headline(item.record),
-            "sentence": sentence(item.record), "report": item.folder,
+            "sentence": visible(sentence(item.record), 2000), "report": item.folder,
         }
         for item in ended
     ]  # fmt: skip
@@ -367,4 +398,4 @@ def _publish(ended: Sequence[Ended]) -> None:
 
 def _plain(text: str) -> str:
     """Text from the data that Markdown shall not read as markup."""
-    return re.sub(r"([\\`*_{}\[\]<>#|!~&])", r"\\\1", visible(text, 500))
+    return re.sub(r"([\\`*_{}\[\]<>#|!~&@]|:(?=//)|(?<=www)\.)", r"\\\1", visible(text, 500))

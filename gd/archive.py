@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import gzip
 import io
 import os
+import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -32,6 +36,7 @@ __all__ = [
     "read_run",
     "records",
     "recover",
+    "unwritable",
     "write_index",
     "write_record",
     "write_report",
@@ -39,9 +44,13 @@ __all__ = [
 
 
 _IF_KILLED = ".if-killed.json"
+_INDEX_LOCK = ".index.lock"
 _PLAIN = 10_000_000  # bytes of `epochs.csv`; what would be larger is compressed
 _LEVEL = 1  # of gzip: 9 takes 16 times as long for a file that is 16 % smaller
 _BLOCK = 65_536  # epochs written at a time
+_FORMULA = r"(?<=[\t\r\n;,|])( *)%s('*)(?=[=+\-@＝＋－＠])"  # what a spreadsheet takes for a cell of its own, and runs
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FORBIDDEN = {errno.EROFS, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +76,9 @@ def begin(reports: Path, name: str, run_id: str) -> Draft:
     """
     final = reports / name / run_id
     draft = Draft(final.parent / f".{run_id}", final)
-    draft.work.mkdir(parents=True)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    draft.path.mkdir()  # of two runs with one id only one gets it
+    draft.work.mkdir()
     return draft
 
 
@@ -148,8 +159,8 @@ def write_report(folder: Path) -> None:
     if report.pictures:
         figures.mkdir(exist_ok=True)
     for picture in report.pictures:
-        (figures / f"{picture.name}.svg").write_text(picture.svg, encoding="utf-8")
-    (folder / "report.html").write_text(render(report), encoding="utf-8")
+        _replace(figures / f"{picture.name}.svg", picture.svg)
+    _replace(folder / "report.html", render(report))
 
 
 def read(folder: Path) -> Report:
@@ -226,13 +237,50 @@ def _runs_before(folder: Path) -> Iterator[Path]:
 
 
 def write_index(reports: Path) -> Path:
-    """Write the page that lists every run, in one step."""
-    index = reports / "index.html"
-    page = render_index([(folder.relative_to(reports).as_posix(), record) for folder, record in records(reports)])
-    beside = reports / f".index-{os.getpid()}-{os.urandom(4).hex()}"
-    beside.write_text(page, encoding="utf-8")
-    beside.replace(index)
-    return index
+    """Write the page that lists every run, in one step.
+
+    Only one process at a time lists and writes: else the slower of two would put back a list without the other's run.
+    """
+    with _alone(reports / _INDEX_LOCK):
+        page = render_index([(folder.relative_to(reports).as_posix(), record) for folder, record in records(reports)])
+        return _replace(reports / "index.html", page)
+
+
+def unwritable(reports: Path, error: OSError) -> OSError | None:
+    """Why the folder of all reports takes no more, and what to do; None where the error is about something else.
+
+    Args:
+        reports: the folder of all reports.
+        error: what writing ended with.
+    """
+    number = error.errno
+    if number not in _FULL | _FORBIDDEN:
+        return None
+    remedy = "Free some space there, or name" if number in _FULL else "Name"
+    reason = os.strerror(number)
+    return OSError(f"{reports}: no report can be written there ({reason}). {remedy} another folder with --reports.")
+
+
+def _replace(file: Path, text: str) -> Path:
+    """Write a file in one step: whoever reads it, and whatever stops this, finds the old one or the new one whole."""
+    beside = file.with_name(f".{file.name}-{os.urandom(4).hex()}")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        _flush(beside)
+        return beside.replace(file)
+    except BaseException:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """While in it, no other process or thread is, on this machine at least; the kernel lets go of it whatever ends this one."""
+    with lock.open("a") as file:
+        with suppress(OSError):  # a file system without locks: what is written there is whole all the same
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _flush(path: Path) -> None:
@@ -286,9 +334,29 @@ class _Epochs(io.RawIOBase):
             self._file.close()
             plain.unlink(missing_ok=True)
 
+    def drop(self) -> None:
+        """Not everything could be written: let go of the file without writing any more."""
+        if self._compressed is not None and self._file is not None:
+            self._compressed.fileobj = cast("Any", None)  # else what is left would be written some time
+            with suppress(OSError):
+                self._file.close()
+
+
+def _guarded(name: str) -> str:
+    """A column's name with an apostrophe before whatever a spreadsheet would take for a formula in a cell of its own."""
+    return re.sub(_FORMULA % "", r"\1'\2", name)
+
+
+def _bare(written: str) -> str:
+    """The name that `_guarded` was given."""
+    return re.sub(_FORMULA % "'", r"\1\2", written)
+
 
 def _write_epochs(folder: Path, log: EpochLog) -> None:
-    """All digits of every number; a cell is empty where a column has no entry."""
+    """All digits of every number; a cell is empty where a column has no entry.
+
+    What a spreadsheet would run in a column's name gets an apostrophe, which `_read_epochs` takes off again.
+    """
     import pyarrow as pa  # noqa: PLC0415
     from pyarrow import csv  # noqa: PLC0415
 
@@ -303,13 +371,17 @@ def _write_epochs(folder: Path, log: EpochLog) -> None:
         filled[where[first:last] - start], empty[where[first:last] - start] = values[first:last], False
         return column(filled, empty)
 
-    schema = pa.schema([(name, pa.int64() if name == "epoch" else pa.float64()) for name in log.columns])
+    schema = pa.schema([(_guarded(name), pa.int64() if name == "epoch" else pa.float64()) for name in log.columns])
     file = _Epochs(folder)
-    with csv.CSVWriter(file, schema, write_options=csv.WriteOptions(quoting_style="needed")) as writer:
-        for start in range(0, len(log), _BLOCK):
-            end = min(start + _BLOCK, len(log))
-            writer.write_batch(pa.record_batch([block(name, start, end) for name in log.columns], schema=schema))
-    file.keep()
+    try:
+        with csv.CSVWriter(file, schema, write_options=csv.WriteOptions(quoting_style="needed")) as writer:
+            for start in range(0, len(log), _BLOCK):
+                end = min(start + _BLOCK, len(log))
+                writer.write_batch(pa.record_batch([block(name, start, end) for name in log.columns], schema=schema))
+        file.keep()
+    except BaseException:
+        file.drop()
+        raise
 
 
 def _read_epochs(path: Path) -> EpochLog:
@@ -340,7 +412,8 @@ def _read_epochs(path: Path) -> EpochLog:
     except OSError as error:  # a compressed file that is cut off
         raise ValueError(f"{path.name}: {error}") from None
     columns, at = {}, {}
-    for name, parts in found.items():
+    for written, parts in found.items():
+        name = _bare(written)
         columns[name] = np.concatenate([values for _, values in parts])
         if len(columns[name]) < done:
             at[name] = np.concatenate([where for where, _ in parts])

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import fnmatch
 import glob
+import os
 import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from types import SimpleNamespace
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -35,6 +40,7 @@ __all__ = [
     "dataset_name",
     "expand",
     "expand_all",
+    "save_array",
     "standardize",
 ]
 
@@ -156,8 +162,8 @@ class Dataset:
     def save(self, folder: Path) -> None:
         """Write the arrays and their provenance into a folder, so that a path can travel and not a matrix."""
         folder.mkdir(parents=True, exist_ok=True)
-        np.save(folder / "X.npy", self.X)
-        np.save(folder / "y.npy", self.y)
+        save_array(folder / "X.npy", self.X)
+        save_array(folder / "y.npy", self.y)
         (folder / "provenance.json").write_text(self.provenance.model_dump_json(), encoding="utf-8")
 
     @classmethod
@@ -217,13 +223,29 @@ def standardize(X: Array, center: bool) -> Scaling:
     return Scaling(shift * unit, np.where((constant & center) | (scale == 0), 1.0, scale * unit))
 
 
+def save_array(path: Path, array: Array) -> None:
+    """Write an array as `np.save` does, but through Python's own file.
+
+    NumPy hands a file that it knows to C, which loses the last bytes on a full disk without a word.
+    """
+    with path.open("wb") as file:
+        through: Any = SimpleNamespace(write=file.write)
+        np.save(through, array)
+
+
 def bundled(name: str) -> Path:
     """Path of a CSV that comes with this package: ``notebook`` or ``penguins``."""
     return Path(__file__).parent / "datasets" / f"{name}.csv"
 
 
-def expand(pattern: str) -> list[str]:
+def expand(pattern: str, *, check: bool = True) -> list[str]:
     """The CSV files that a path, a folder, a glob or an address names, sorted.
+
+    A folder with such a name, a pipe or a dead link is among them: left out in silence, nobody would miss it.
+
+    Args:
+        pattern: the path, folder, glob or address.
+        check: refuse all of them for one whose name no record could hold.
 
     Raises:
         DataError: if there is none.
@@ -234,20 +256,56 @@ def expand(pattern: str) -> list[str]:
     with lasting(path):
         if path.is_dir():
             # hidden files are left alone, as a glob leaves them: ._data.csv is a Mac's note beside data.csv
-            visible = (file for file in path.iterdir() if not file.name.startswith(".") and not file.is_dir())
+            visible = (file for file in path.iterdir() if not file.name.startswith("."))
             found = sorted(file for file in visible if file.name.lower().endswith(_SUFFIXES))
             problem, remedy = "no file in this folder ends in .csv, .csv.gz or .csv.zst.", "Name the files, or a glob."
         elif path.exists() or not glob.has_magic(pattern):
             return [str(path)]  # whether it can be read is found out by reading it
         else:
-            matches = set(glob.glob(pattern, recursive=True))  # noqa: PTH207  (Path.glob takes no absolute pattern)
-            found = sorted(match for match in map(Path, matches) if not match.is_dir())
+            base, parts = (Path(path.anchor), path.parts[1:]) if path.is_absolute() else (Path(), path.parts)
+            found = sorted({match for match in _matches(base, parts) if _named_as_file(match)})
             problem, remedy = "no file matches.", "Check the pattern, or quote it so that the shell leaves it alone."
     if not found:
         raise DataError(pattern, problem, remedy)
-    for file in found:
+    for file in found if check else ():
         check_path(str(file))
     return list(map(str, found))
+
+
+def _named_as_file(path: Path) -> bool:
+    """Whether it is to be read: no folder, unless it is called as a CSV is."""
+    return path.name.lower().endswith(_SUFFIXES) or not path.is_dir()
+
+
+def _matches(base: Path, parts: Sequence[str], way: frozenset[str] = frozenset()) -> Iterator[Path]:
+    """What the parts of a pattern match in a folder, as `glob` does.
+
+    But ``**`` takes no link back to a folder on its way: through one link each file is found forty times, and through two of
+    them there is no end.
+    """
+    if not parts:
+        yield base
+        return
+    first, *rest = parts
+    if not glob.has_magic(first):
+        if os.path.lexists(base / first):
+            yield from _matches(base / first, rest, way)
+        return
+    inside: list[Path] = []
+    with suppress(OSError):  # no folder, or closed to this user
+        inside = [entry for entry in base.iterdir() if first.startswith(".") or not entry.name.startswith(".")]
+    if first != "**":
+        for entry in inside:
+            if fnmatch.fnmatchcase(entry.name, first):
+                yield from _matches(entry, rest)
+        return
+    way |= {os.path.realpath(base)}
+    yield from _matches(base, rest, way)
+    for entry in inside:
+        if entry.is_dir() and os.path.realpath(entry) not in way:
+            yield from _matches(entry, parts, way)
+        elif not rest:
+            yield entry
 
 
 def _expand_address(pattern: str) -> list[str]:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 
-__all__ = ["count", "number", "ordinal", "visible"]
+__all__ = ["apart", "count", "legible", "number", "ordinal", "visible"]
 
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_BLANK = {  # letters and marks to Unicode, and yet nobody sees them
+    0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0,
+    *range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0),
+}  # fmt: skip
 
 
 def number(value: float | None, digits: int = 4, *, keep_zeros: bool = False, plain: bool = False) -> str:
@@ -51,15 +56,27 @@ def ordinal(value: int) -> str:
 
 
 def visible(name: str, width: int = 60) -> str:
-    """A name from the data on one line, control characters and direction marks shown as escapes, shortened in its middle.
+    """A name from the data on one line, whatever is invisible in it shown as an escape, shortened in its middle.
 
-    Escaping for HTML is the template's business; this is for what no escaping makes readable.
+    Escaping for HTML is the template's business; this is for what no escaping makes readable: control characters, direction
+    marks, spaces that are none, letters without ink.
     """
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+    shown = "".join(c if legible(c) else c.encode("unicode_escape").decode() for c in name)
     if len(shown) <= width:
         return shown
     tail = (width - 1) // 2  # names of a family differ at their ends
     return f"{shown[: width - 1 - tail]}…{shown[-tail:]}"
+
+
+def legible(name: str) -> bool:
+    """Whether each of its characters is seen and changes nothing around it."""
+    return name.isprintable() and (name.isascii() or _BLANK.isdisjoint(map(ord, name)))
+
+
+def apart(name: str) -> str:
+    """A visible name to stand in a formula: one that is written from right to left turns nothing around it."""
+    turns = not name.isascii() and any(unicodedata.bidirectional(c) in {"R", "AL", "AN"} for c in name)
+    return f"\N{FIRST STRONG ISOLATE}{name}\N{POP DIRECTIONAL ISOLATE}" if turns else name
 
 
 def _stripped(written: str) -> str:

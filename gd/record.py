@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 import shlex
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from gd.comparison import Comparison
 from gd.data import Array, DataError, Provenance, Scaling, Source, bundled
 from gd.diagnosis import Diagnosis
 from gd.dialect import Dialect
+from gd.notation import legible
 from gd.reading import Reading
 from gd.stream import redacted
 from gd.sweep import Sweep
@@ -26,6 +28,7 @@ from gd.training import Outcome, Trace, Training, preset
 
 __all__ = ["EpochLog", "Record", "Try", "command", "epoch_log", "failed", "trained"]
 
+_ESCAPED = "\\'"
 _TOO_MANY = "more than 1,000,000,000,000 epochs"
 
 _USUAL = Dialect()
@@ -187,8 +190,11 @@ class Record(_Part):
     error: Failure | None = None
 
     def to_json(self, indent: int | None = 2) -> str:
-        """As `run.json` holds it; numbers that are not finite are null, beside a reason."""
-        return self.model_dump_json(by_alias=True, indent=indent)
+        """As `run.json` holds it; numbers that are not finite are null, beside a reason, and what is invisible is escaped."""
+        text = self.model_dump_json(by_alias=True, indent=indent)
+        if text.isascii():
+            return text
+        return "".join(c if c.isascii() or legible(c) else json.dumps(c)[1:-1] for c in text)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -343,13 +349,29 @@ def command(source: Source, training: Training) -> str:
             words += [f"--{'' if getattr(training, name) else 'no-'}{name}"]
     if training.backends != default.backends:
         words += ["--backends", ",".join(training.backends)]
-    return shlex.join(words)
+    return " ".join(map(_quoted, words))
+
+
+def _path(path: str) -> str:
+    """A path that is not taken for an option."""
+    return f"./{path}" if path.startswith("-") else path
+
+
+def _quoted(word: str) -> str:
+    """A word for the shell, its invisible characters as escapes that bash and zsh read back."""
+    if legible(word):
+        return shlex.quote(word)
+    return f"$'{''.join(c if legible(c) and c not in _ESCAPED else _octal(c) for c in word)}'"
+
+
+def _octal(character: str) -> str:
+    return "".join(f"\\{byte:03o}" for byte in character.encode("utf-8", "surrogateescape"))
 
 
 def _source_words(source: Source, training: Training) -> list[str]:
     """Which data, and how it is read."""
     ours = training.preset is not None and Path(source.path).resolve() == bundled(training.preset).resolve()
-    words = [] if ours else [redacted(path) for path in (source.path, *source.more)]
+    words = [] if ours else [_path(redacted(path)) for path in (source.path, *source.more)]
     if source.as_one is not None:
         words += _option("as-one", source.as_one)
     if training.preset:
@@ -361,7 +383,7 @@ def _source_words(source: Source, training: Training) -> list[str]:
             words += _option(name, _row(names))
     for name in Dialect.model_fields:
         if (said := getattr(source.dialect, name)) != getattr(_USUAL, name):
-            words += _option(name, said)
+            words += _option(name, _WORDS.get(said, said) if isinstance(said, str) else said)
     return words
 
 
@@ -370,19 +392,15 @@ def _option(name: str, value: Any) -> list[str]:
     word = f"--{name.replace('_', '-')}"
     if value is True:
         return [word]
-    text = (
-        _row(value)
-        if isinstance(value, tuple)
-        else {"\t": "tab", " ": "space", "": "none", "'": "single"}.get(value, str(value))
-    )
+    text = _row(value) if isinstance(value, tuple) else str(value)
     return [f"{word}={text}"] if text.startswith("-") else [word, text]
 
 
 def _row(names: Sequence[str]) -> str:
     """Names as one row of a CSV, which is how `--features` is read."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(names)
-    return text.getvalue().removesuffix("\n")
+    csv.writer(text, lineterminator="\r\n").writerow(names)  # it quotes a name for what its own lines end in
+    return text.getvalue().removesuffix("\r\n")
 
 
 def _verdict(fits: Sequence[Fit], comparison: Comparison) -> Verdict:

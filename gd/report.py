@@ -14,7 +14,7 @@ import numpy as np
 
 from gd.dialect import Format
 from gd.figures import THEMED, Picture
-from gd.notation import count, number, ordinal, visible
+from gd.notation import apart, count, number, ordinal, visible
 from gd.record import EpochLog, Fit, Record
 
 if TYPE_CHECKING:
@@ -445,7 +445,7 @@ def equations(record: Record, *, most: int | None = None, plain: bool = False) -
     Args:
         record: of the run.
         most: features to write out; None writes all.
-        plain: keep to ASCII, but for the names of the columns.
+        plain: keep to ASCII, but for the names of the columns and what keeps them apart.
     """
     plus, minus, times = (" + ", " - ", " * ") if plain else (" + ", " − ", " · ")
     found = []
@@ -456,10 +456,10 @@ def equations(record: Record, *, most: int | None = None, plain: bool = False) -
         for feature, weight in list(fit.weights.items())[:most]:
             below = weight is not None and weight < 0
             sign = (minus if below else plus) if text else (minus.strip() if below else "")
-            text += f"{sign}{number(None if weight is None else abs(weight), plain=plain)}{times}{visible(feature)}"
+            text += f"{sign}{number(None if weight is None else abs(weight), plain=plain)}{times}{apart(visible(feature))}"
         if most is not None and len(fit.weights) > most:
             text += f"{plus}{count(len(fit.weights) - most)} more"
-        found.append((fit.title, f"{visible(record.dataset.target)} = {text}"))
+        found.append((fit.title, f"{apart(visible(record.dataset.target))} = {text}"))
     return found[:1] if record.comparison is not None and record.comparison.agree else found
 
 

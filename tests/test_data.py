@@ -45,11 +45,27 @@ def test_an_address_means_itself() -> None:
 
 
 def test_a_folder_means_its_csv_files(tmp_path: Path) -> None:
-    """Sorted, gzipped ones too, without hidden files, other files and folders."""
+    """Sorted, gzipped ones too, without hidden files, other files and folders; a folder called as a CSV is not passed over."""
     for name in ("b.CSV", "a.csv", "c.csv.gz", "._a.csv", "notes.txt"):
         table(tmp_path, PLAIN, name)
-    (tmp_path / "d.csv").mkdir()
-    assert [str(tmp_path / name) for name in ("a.csv", "b.CSV", "c.csv.gz")] == expand(str(tmp_path))
+    for name in ("d.csv", "deep"):
+        (tmp_path / name).mkdir()
+    expected = [str(tmp_path / name) for name in ("a.csv", "b.CSV", "c.csv.gz", "d.csv")]
+    assert expected == expand(str(tmp_path)) == [file for file in expand(f"{tmp_path}/*") if not file.endswith("notes.txt")]
+
+
+def test_a_link_that_leads_back_is_not_followed_round(tmp_path: Path) -> None:
+    """A glob through all folders finds each file once, and ends; a link to elsewhere is followed, and one that is spelt out."""
+    table(tmp_path, PLAIN, "a.csv")
+    for name in ("sub", "elsewhere/in"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("back", "again"):
+        (tmp_path / "sub" / name).symlink_to(tmp_path)
+    (tmp_path / "sub" / "over").symlink_to(tmp_path / "elsewhere" / "in")
+    table(tmp_path / "elsewhere" / "in", PLAIN, "b.csv")
+    found = ["a.csv", "elsewhere/in/b.csv", "sub/over/b.csv"]
+    assert [str(tmp_path / name) for name in found] == expand(f"{tmp_path}/**/*.csv")
+    assert [str(tmp_path / "sub/back/a.csv")] == expand(f"{tmp_path}/sub/back/*.csv")
 
 
 def test_a_glob_means_what_it_matches(tmp_path: Path) -> None:

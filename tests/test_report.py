@@ -32,6 +32,11 @@ from tests.conftest import run_tasks, write_csv
 from tests.test_training import PART_1, PART_2
 
 
+def _without_marks(text: str) -> str:
+    """A page's text but for the words that count as missing, of which None is one."""
+    return re.sub(r"Counted as missing.*?Target", "", text, count=1)
+
+
 def text_of(page: str) -> str:
     """A page's words, its markup and styles removed."""
     body = page[page.index("<body>") :]
@@ -296,7 +301,7 @@ def test_odd_tables_have_a_report_too(
     assert verdict == record.verdict
     assert sentence(record, plain=True).isascii()
     text = text_of((folder / "report.html").read_text(encoding="utf-8"))
-    assert not re.search(r"\b(nan|None|inf)\b", text)
+    assert not re.search(r"\b(nan|None|inf)\b", _without_marks(text))
 
 
 def test_a_flat_gradient_is_not_taken_for_the_optimum(tmp_path: Path) -> None:
@@ -386,7 +391,7 @@ def test_weights_that_were_thinned_far_have_a_report(keep: int, tmp_path: Path) 
     shown = shown_epochs(report.record, report.log)
     assert sorted({*range(keep - 1, 60, keep), 59}) == shown
     text = text_of((folder / "report.html").read_text(encoding="utf-8"))
-    assert not re.search(r"\b(nan|None|inf|not a number)\b", text)
+    assert not re.search(r"\b(nan|None|inf|not a number)\b", _without_marks(text))
 
 
 def test_the_notebooks_tables_of_thinned_weights(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from cyclopts import App, CycloptsError
 from pydantic import ValidationError
 
 import gd
+from gd.notation import visible
 
 __all__ = [
     "Stopped",
@@ -63,11 +64,11 @@ def main(words: list[str] | None = None) -> None:
     try:
         code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except (CycloptsError, UsageError) as error:
-        print(f"gd: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"gd: {visible(' '.join(str(error).split()), 2000)}", file=sys.stderr)
         print("Try: gd --help", file=sys.stderr)
         sys.exit(_USAGE)
     except UnreachableError as error:
-        print(f"gd: {error}", file=sys.stderr)
+        print(f"gd: {visible(str(error), 2000)}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt as stop:
         print("gd: stopped; finished reports are kept.", file=sys.stderr)
@@ -108,14 +109,13 @@ def _stream(verdict: str) -> TextIO:
 
 def tell(verdict: str, name: str, headline: str, sentence: str, folder: str | None) -> None:
     """One data set's verdict and where its report is; a failure goes to standard error."""
-    from gd.notation import visible  # noqa: PLC0415
     from gd.report import SYMBOLS  # noqa: PLC0415
 
     stream = _stream(verdict)
     symbol = "*" if is_plain(verdict) else SYMBOLS[verdict]
     print(f"{symbol} {visible(name)}: {headline}. {visible(sentence, 2000)}", file=stream)
     if folder:
-        print(f"  {Path(folder) / 'report.html'}", file=stream)
+        print(f"  {visible(str(Path(folder) / 'report.html'), 5000)}", file=stream)
 
 
 def first_fault(error: ValidationError) -> str:

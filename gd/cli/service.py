@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from gd.cli.command import UnreachableError, UsageError, app, run_quietly, server_is_named, tell
+from gd.notation import visible
 
 if TYPE_CHECKING:
     from flows.plan import Plan
@@ -87,7 +88,7 @@ def trigger(
 
     try:
         flow_run = start(deployment, changes)
-        ended = follow(flow_run, lambda line: print(line, file=sys.stderr))
+        ended = follow(flow_run, lambda line: print(visible(line, 500), file=sys.stderr))
     except TriggerError as error:
         raise UnreachableError(str(error)) from None
     except KeyboardInterrupt:
@@ -95,7 +96,7 @@ def trigger(
         return 130
     for line in ended.reports:
         tell(line.verdict, line.name, line.headline, line.sentence, line.folder)
-    print(ended.message, file=sys.stdout if ended.completed else sys.stderr)
+    print(visible(ended.message, 5000), file=sys.stdout if ended.completed else sys.stderr)
     return 0 if ended.completed else 1
 
 
@@ -117,7 +118,7 @@ def doctor(*, reports: Path = Path("reports"), home: Path = HOME) -> int:
 
     findings = list(examine(reports, served=served))
     for finding in findings:
-        print(f"{'✓' if finding.well else '✕'} {finding.part}: {finding.sentence}")
+        print(f"{'✓' if finding.well else '✕'} {visible(finding.part)}: {visible(finding.sentence, 2000)}")
     return 0 if all(finding.well for finding in findings) else 1
 
 
@@ -140,7 +141,7 @@ def _named_url() -> str:
 
 
 def _say(line: str) -> None:
-    print(f"{datetime.now().astimezone():%H:%M:%S} {line}", flush=True)
+    print(f"{datetime.now().astimezone():%H:%M:%S} {visible(line, 2000)}", flush=True)
 
 
 def _tell_started(started: Started, home: Path, plan: Plan) -> None:
@@ -149,7 +150,9 @@ def _tell_started(started: Started, home: Path, plan: Plan) -> None:
         print(f"Its database:   {home / 'prefect.db'}")
     print("The next runs:" if started.runs else "No run is scheduled.")
     for moment, name in started.runs:
-        print(f"  {moment:%a %d %b %Y, %H:%M:%S} {getattr(moment.tzinfo, 'key', None) or moment.tzname()}  {name}")
+        print(
+            f"  {moment:%a %d %b %Y, %H:%M:%S} {getattr(moment.tzinfo, 'key', None) or moment.tzname()}  {visible(name, 200)}"
+        )
     for line in plan.missing:
         print(line)
     if plan.readers:
