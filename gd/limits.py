@@ -88,5 +88,5 @@ def _names(data: Reading) -> list[str]:
 
 
 def _refused(data: Reading, name: str, problem: str, remedy: str) -> DataError:
-    where = f"{Path(data.provenance.path).name}, column {visible(name)!r}"
+    where = f"{visible(Path(data.provenance.path).name)}, column {visible(name)!r}"
     return DataError(where, problem, remedy[:1].upper() + remedy[1:])

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gd.notation import visible
+
 __all__ = ["DataError", "listed", "shown"]
+
+
+_LONGEST = 1000  # letters of a place, which may be a path
 
 
 class DataError(ValueError):
@@ -17,6 +22,7 @@ class DataError(ValueError):
     """
 
     def __init__(self, where: str, problem: str, remedy: str = "") -> None:
+        where = visible(where, _LONGEST)
         super().__init__(where, problem, remedy)
         self.where, self.problem, self.remedy = where, problem, remedy
 

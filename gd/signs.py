@@ -56,7 +56,8 @@ class Sign(NamedTuple):
             target: of the rows without a gap, (m,).
         """
         n = len(values)
-        counts = bool(values[-1] - values[0] == n - 1 and (values[1:] - values[:-1] == 1).all())
+        with np.errstate(over="ignore"):
+            counts = bool(values[-1] - values[0] == n - 1 and (values[1:] - values[:-1] == 1).all())
         same = bool(np.array_equal(used[:1], target[:1]) and np.array_equal(used, target))
         whole = len(used) == n
         least, most = (low, high) if whole else (np.fmin.reduce(values), np.fmax.reduce(values))

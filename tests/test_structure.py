@@ -11,7 +11,7 @@ import gd
 
 ROOT = Path(gd.__file__).parent
 CHAIN = (
-    "refusal", "dialect", "notation", "arrays", "cells", "remedies", "sniffer", "table", "decoding", "stream", "data",
+    "notation", "refusal", "dialect", "arrays", "cells", "remedies", "sniffer", "table", "decoding", "stream", "data",
     "columns", "signs", "moments", "scanning", "joining", "reading", "degeneracy", "problems", "backends", "optimizers",
     "training", "sweep", "method", "limits", "comparison", "diagnosis", "record", "figures", "report", "archive", "smtp",
     "mail", "outbox", "cli",

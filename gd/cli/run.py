@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["render", "run"]
 
+_REMARKS = 3  # on a data set, of which its report holds all
+
 
 @dataclass(frozen=True)
 class Written:
@@ -159,6 +161,8 @@ def run(
     crew = _runner(runner, workers, scheduler)
     batch = _run_flow(sources, training, reports, mailing, crew, send=not dry_run, verbose=verbose)
     ended = batch.ended
+    from gd.notation import visible  # noqa: PLC0415
+
     for item in ended:
         if json:
             print(item.record.to_json(indent=None))
@@ -167,11 +171,17 @@ def run(
 
             said = sentence(item.record, plain=is_plain(item.record.verdict))
             tell(item.record.verdict, item.name, headline(item.record), said, item.folder)
+            for remark in item.record.dataset.remarks[:_REMARKS]:
+                about = f"Look at {visible(remark.column)}" if remark.column is not None else "Look at this"
+                print(f"  {about}: {visible(remark.text, 600)}")
     if batch.mail:
-        print(batch.mail, file=sys.stderr if json else sys.stdout)
-    if not json and any(item.folder for item in ended):
-        print(f"All reports: {reports / 'index.html'}")
-    return 1 if not ended or any(item.record.verdict == "failed" for item in ended) else 0
+        print(visible(batch.mail, 2000), file=sys.stderr if json else sys.stdout)
+    if batch.unlisted:
+        print(visible(batch.unlisted, 2000), file=sys.stderr)
+    elif not json and any(item.folder for item in ended):
+        print(f"All reports: {visible(str(reports / 'index.html'), 2000)}")
+    failed = not ended or batch.unlisted or any(item.record.verdict == "failed" for item in ended)
+    return 1 if failed else 0
 
 
 @app.command
@@ -182,16 +192,21 @@ def render(folder: Path) -> int:
         folder: A run's folder.
     """
     from gd import archive  # noqa: PLC0415
+    from gd.notation import visible  # noqa: PLC0415
 
     try:
         archive.write_report(folder)
     except FileNotFoundError as error:
-        print(f"{error.filename}: no such file. Name the folder of a run.", file=sys.stderr)
+        print(f"{visible(str(error.filename), 2000)}: no such file. Name the folder of a run.", file=sys.stderr)
         return 1
     except ValueError as error:
-        print(f"{folder}: its run.json or epochs.csv cannot be read ({str(error).splitlines()[0]}).", file=sys.stderr)
+        reason = f"its run.json or epochs.csv cannot be read ({str(error).splitlines()[0]})."
+        print(visible(f"{folder}: {reason}", 2000), file=sys.stderr)
         return 1
-    print(folder / "report.html")
+    except OSError as error:
+        print(visible(f"{folder}: the report cannot be written there ({error.strerror}).", 2000), file=sys.stderr)
+        return 1
+    print(visible(str(folder / "report.html"), 2000))
     return 0
 
 
