@@ -6,9 +6,10 @@ import re
 import shlex
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
-from gd.cells import BLANKS, SPACES, numbers_of
+from gd.cells import BLANKS, SPACES, Numbers, numbers_of
 from gd.dialect import Dialect
 
 __all__ = ["Remedy", "leave_out", "missing_too", "remedy"]
@@ -62,17 +63,19 @@ def remedy(cells: Sequence[str], dialect: Dialect, beside: Sequence[str] = ()) -
     apart = {cell: _taken_apart(cell) for cell in set(trimmed)}
     numbers = [number for cell in trimmed if (number := apart[cell]) is not None]
     others = [cell for cell in trimmed if apart[cell] is None]
+    bodies, held = {number.body for number in numbers}, [(number, numbers_of(dialect).value(number)) for number in set(beside)]
     ways = [
-        marks
-        for marks in _MARKS
-        if all(_reads(dialect, marks, number.body) for number in numbers)
-        and all(_same(dialect, marks, number) for number in beside)
+        way
+        for way in range(len(_MARKS))
+        if (one := _numbers(dialect, way)) is not None
+        and all(map(one.is_number, bodies))
+        and all(one.value(number) == value for number, value in held)
     ]
     units = sorted({unit for number in numbers for unit in number.units}.difference(dialect.units))
     missing = _missing(others, dialect)
     if (numbers and not ways) or len(units) > _MOST or (others and missing is None):
         return None
-    words = _words(ways[0]) if numbers else []
+    words = _words(_MARKS[ways[0]]) if numbers else []
     if units:
         words += ["--units", shlex.quote(",".join([*dialect.units, *units]))]
     if not dialect.parentheses and any(number.parentheses for number in numbers):
@@ -104,27 +107,19 @@ def _taken_apart(cell: str) -> _Number | None:
     units = tuple(unit for unit in match.group("a", "b", "c") if unit)
     if not all(unit.isalpha() or _is_sign(unit) for unit in units) or {"e", "E"} & set(units):  # an exponent that was cut off
         return None
-    if not any(_reads(Dialect(), marks, match["body"]) for marks in _MARKS):
+    if not any(one.is_number(match["body"]) for one in _ANY):
         return None
     return _Number(match["body"], units, match["open"] is not None)
 
 
-def _with(dialect: Dialect, marks: dict[str, Any]) -> Dialect:
-    return Dialect(**{"decimal": dialect.decimal, "thousands": dialect.thousands} | marks) if marks else dialect
+@lru_cache(256)
+def _numbers(dialect: Dialect, way: int) -> Numbers | None:
+    """The numbers of a dialect with other marks; None where one mark would mean two things."""
+    other = dialect.model_copy(update=_MARKS[way])
+    return None if other.decimal == other.thousands else Numbers(other)
 
 
-def _reads(dialect: Dialect, marks: dict[str, Any], body: str) -> bool:
-    try:
-        return numbers_of(_with(dialect, marks)).is_number(body)
-    except ValueError:  # decimal and thousands are the same mark
-        return False
-
-
-def _same(dialect: Dialect, marks: dict[str, Any], number: str) -> bool:
-    try:
-        return numbers_of(_with(dialect, marks)).value(number) == numbers_of(dialect).value(number)
-    except ValueError:
-        return False
+_ANY = [one for way in range(len(_MARKS)) if (one := _numbers(Dialect(), way)) is not None]
 
 
 def _words(marks: dict[str, Any]) -> list[str]:
@@ -132,13 +127,17 @@ def _words(marks: dict[str, Any]) -> list[str]:
     return [word for name, mark in marks.items() for word in (f"--{name}", named.get(mark, mark))]
 
 
-def _ambiguity(numbers: Sequence[_Number], ways: Sequence[dict[str, Any]], dialect: Dialect) -> str | None:
+def _ambiguity(numbers: Sequence[_Number], ways: Sequence[int], dialect: Dialect) -> str | None:
     """Where 1,234 may be a thousand or a little more than one: both, and what each reads."""
-    both = [marks for marks in ways if marks in ({"decimal": ","}, {"thousands": ","})]
+    both = [way for way in ways if _MARKS[way] in ({"decimal": ","}, {"thousands": ","})]
     if len(both) < 2:
         return None
     body = numbers[0].body
-    reads = [f"{' '.join(_words(marks))} reads {body!r} as {numbers_of(_with(dialect, marks)).written(body)}" for marks in both]
+    reads = [
+        f"{' '.join(_words(_MARKS[way]))} reads {body!r} as {one.written(body)}"
+        for way in both
+        if (one := _numbers(dialect, way)) is not None
+    ]
     return f"Say which it is: {' and '.join(reads)}."
 
 
