@@ -238,3 +238,34 @@ def test_secrets_of_an_address_are_not_shown(address: str, expected: str) -> Non
     """Neither the user nor the query, which may be signed."""
     assert expected == redacted(address)
     assert is_address(address) == ("://" in address)
+
+
+@pytest.mark.parametrize("kind", ["gzip", "zstd"])
+def test_a_decompression_bomb_is_defused(tmp_path: Path, kind: str) -> None:
+    """A few hundred kilobytes that become gigabytes are left before they do; memory stays that of a block."""
+    line = b"1,2\n" * (1 << 18)
+    path = tmp_path / "t.csv"
+    with path.open("wb") as file:
+        packed: Any = gzip.GzipFile(fileobj=file, mode="wb") if kind == "gzip" else pa.CompressedOutputStream(file, "zstd")
+        with packed:
+            packed.write(b"x,y\n")
+            for _ in range(400):  # MB
+                packed.write(line)
+    assert path.stat().st_size < 2 << 20
+    feed = Feed(str(path))
+    read = 0
+    try:
+        for block in feed:
+            read += len(block.data)
+    except DataError as error:
+        remedy = f"If it really is a table, decompress it with {kind} -d first."
+        assert f"t.csv: decompresses to more than 200 times its size. {remedy}" == str(error)
+    assert 200 << 20 < read < 300 << 20
+
+
+def test_a_table_that_compresses_well_is_read(tmp_path: Path) -> None:
+    """Up to 256 MB whatever the ratio is."""
+    path = tmp_path / "t.csv"
+    path.write_bytes(gzip.compress(b"x,y\n" + b"1,2\n" * (1 << 20), mtime=0))
+    assert path.stat().st_size < (4 << 20) / 200
+    assert (4 << 20) + 4 == sum(len(block.data) for block in Feed(str(path)))
