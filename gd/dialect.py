@@ -127,14 +127,14 @@ class Dialect(BaseModel):
     @model_validator(mode="after")
     def _fit_together(self) -> Dialect:
         if self.thousands == self.decimal:
-            raise ValueError("thousands and decimal cannot be the same mark")
+            raise ValueError("--thousands and --decimal cannot be the same mark")
         if self.delimiter is not None and self.delimiter == self.quote:
-            raise ValueError("delimiter and quote cannot be the same")
+            raise ValueError("--delimiter and --quote cannot be the same")
         for unit in self.units:
             if not unit.strip() or re.search(r"[0-9.,+\-()\r\n]", unit):
-                raise ValueError("a unit holds no digit, sign, dot, comma, parenthesis or line end")
+                raise ValueError("--units: a unit holds no digit, sign, dot, comma, parenthesis or line end")
         if self.comment is not None and re.search(r"[\r\n\s]", self.comment):
-            raise ValueError("a comment begins with characters that are not blank")
+            raise ValueError("--comment: what a line begins with is not blank")
         return self
 
     @property

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import select
+import shlex
 import signal
 import subprocess
 import sys
@@ -70,6 +71,15 @@ def words(line: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int | st
         (
             ["run", "a.csv", "--target", "y", "--scheduler", "tcp://10.0.0.5:8786"],
             "--scheduler: the address of a scheduler is for the runner dask, not for threads.",
+        ),
+        (["run", "a.csv", "--target", "y", "--delimiter", "ab"], "--delimiter: one ASCII character"),
+        (["run", "a.csv", "--target", "y", "--header", "first"], "--header: 'first' is neither the number of a line nor none."),
+        (["run", "a.csv", "--target", "y", "--skip-lines", "x"], "--skip-lines: a number of lines at the top, such as 3, or"),
+        (["run", "a.csv", "--target", "y", "--encoding", "klingon"], "--encoding: no encoding of text by that name;"),
+        (["run", "a.csv", "--target", "y", "--encode", "colour"], "--encode: input should be 'category' or 'dates'"),
+        (
+            ["run", "a.csv", "--target", "y", "--decimal", ",", "--thousands", ","],
+            "gd: --thousands and --decimal cannot be the same mark.",
         ),
         (["run", "a.csv", "--target", "y", "--wrong"], "--wrong"),
         (["dance"], "dance"),
@@ -230,6 +240,47 @@ def test_json_is_all_there_is(environment: dict[str, str], tmp_path: Path) -> No
     kept = sorted((tmp_path / "reports" / "good").glob("*/run.json"))
     assert [found[0]] == [json.loads(path.read_text(encoding="utf-8")) for path in kept]
     assert "Traceback" not in done.stdout + done.stderr
+
+
+GERMAN = """# Ausfuhr vom 13.1.
+Nr;Tag;Filiale;Preis;Anteil;Absatz
+1;2026-01-01;Nord;1.200,50 €;5%;12
+2;2026-01-02;Süd;900,00 €;6%;14
+3;2026-01-04;West;1.100,00 €;4%;-999
+4;2026-01-05;Nord;980,25 €;7%;18
+5;2026-01-07;Süd;870,00 €;5%;19
+6;2026-01-08;West;1.010,10 €;?;21
+7;2026-01-09;Nord;990,00 €;8%;25
+8;2026-01-11;Süd;1.300,00 €;9%;-999
+9;2026-01-12;West;1.250,50 €;4%;31
+10;2026-01-13;West;1.270,50 €;5%;33
+"""
+
+
+@pytest.mark.server
+def test_a_refusal_names_the_options_that_read_the_file(environment: dict[str, str], tmp_path: Path) -> None:
+    """Pasted behind the command they do; what was assumed is told, and the report's command does it again."""
+    (tmp_path / "laden.csv").write_bytes(GERMAN.encode("cp1252"))
+    line = ["run", "laden.csv", "--target", "Absatz", "--comment", "#"]
+    done = gd(line, environment, tmp_path)
+    assert "laden.csv, line 3: a byte that is not UTF-8. Save the file as UTF-8, or name its" in done.stderr
+    line += ["--encoding", "cp1252"]
+    done = gd(line, environment, tmp_path)
+    options = "--decimal , --thousands . --units '%,€' --missing 'default,?'"
+    assert f"'1.100,00 €' in line 5 and 7 more. {options} would read them, and those of other columns." in done.stderr
+    line += [*shlex.split(options), "--encode", "category,dates", "--leave-out", "Nr"]
+    done = gd(line, environment, tmp_path)
+    assert (0, "") == (done.returncode, done.stderr)
+    assert "  Look at Absatz: 2 cells hold -999, and no other is beyond 12. If it stands for a missing value: " in done.stdout
+    report = max((tmp_path / "reports" / "laden").glob("[!.]*"))  # the newest
+    record = json.loads((report / "run.json").read_text(encoding="utf-8"))
+    assert ["Tag", "Filiale=Süd", "Filiale=West", "Preis", "Anteil"] == record["dataset"]["features"]
+    assert shlex.split(record["run"]["command"])[1:] == line
+    page = (report / "report.html").read_text(encoding="utf-8")
+    for words_ in ("cells separated by semicolon, CP1252, lines ending in LF, names on line 2; checked on every row",
+                   "decimal comma, thousands separated by dot, left off numbers: %, €", "days since 2026-01-01",
+                   "0 or 1 for each of Süd, West; all 0 for Nord", "Left out: Nr", "empty cells, NA, N/A"):  # fmt: skip
+        assert words_ in page
 
 
 @pytest.mark.server

@@ -23,6 +23,7 @@ from flows.training_report import Batch, Ended, training_report
 from gd import figures, stream
 from gd.archive import records
 from gd.data import Source, bundled
+from gd.dialect import Dialect
 from gd.figures import Picture
 from gd.record import EpochLog, Record
 from gd.training import Training, preset
@@ -243,6 +244,22 @@ def test_prefects_form_knows_every_setting() -> None:
     assert set(Training.model_fields) == set(settings)
     assert 1 == settings["epochs"]["minimum"]
     assert all(settings[name]["description"] for name in ("loss", "learning_rate", "epochs", "tolerance", "intercept"))
+    written = schema["definitions"]["Dialect"]["properties"]
+    assert set(Dialect.model_fields) == set(written)
+    assert all(said["description"] for said in written.values())
+
+
+def test_a_deployments_parameters_say_how_files_are_written(tmp_path: Path) -> None:
+    """As they stand in prefect.yaml, or come from Prefect's form."""
+    (tmp_path / "t.csv").write_text("a;b;y\n1,5;u;1\n2,5;v;3\n4,5;u;5\n7,5;?;2\n", encoding="utf-8")
+    source: Any = {
+        "path": str(tmp_path / "t.csv"), "target": "y", "encode": ["category"],
+        "dialect": {"decimal": ",", "missing": ["default", "?"]},
+    }  # fmt: skip
+    state = training_report([source], Training(epochs=5), str(tmp_path / "reports"), return_state=True)
+    (ended,) = cast("Batch", state.result()).ended
+    assert ("a", "b=v") == ended.record.dataset.features
+    assert 3 == ended.record.dataset.rows_used
 
 
 def test_a_sweep_is_a_task_for_each_backend(tmp_path: Path) -> None:

@@ -6,15 +6,18 @@ import json
 import shlex
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from gd import backends
 from gd.archive import read
+from gd.cli import app
 from gd.comparison import compare
 from gd.data import DataError, Dataset, Scaling, Source, bundled
 from gd.diagnosis import check_gradient, diagnose, spectrum
+from gd.dialect import Dialect
 from gd.optimizers import gradient_descent
 from gd.problems import design, least_squares
 from gd.record import Record, Run, _agreement, command, epoch_log, failed
@@ -141,6 +144,25 @@ def test_a_failure_says_where() -> None:
 
 
 @pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"delimiter": "\t", "quote": "", "decimal": ","}, "--delimiter tab --quote none --decimal ,"),
+        ({"thousands": " ", "encoding": "latin-1"}, "--thousands space --encoding iso8859-1"),
+        ({"skip_lines": "2-2,9-", "header": 3, "comment": "#"}, "--skip-lines 2-2,9- --header 3 --comment '#'"),
+        ({"header": "none", "missing": ("-", "a,b"), "units": ("%",)}, """--header none '--missing=-,"a,b"' --units %"""),
+        ({"missing": ("default", "?"), "parentheses": True}, "--missing 'default,?' --parentheses"),
+    ],
+)
+def test_the_command_says_how_the_file_is_written(said: dict[str, Any], expected: str) -> None:
+    """In words that the command itself understands in the same way."""
+    source = Source(path="a.csv", target="y", leave_out=("w", "v"), encode=("dates",), dialect=Dialect(**said))
+    line = command(source, Training())
+    assert f"gd run a.csv --target y --leave-out w,v --encode dates {expected}" == line
+    _, words, _ = app.parse_args(shlex.split(line)[1:], print_error=False, exit_on_error=False)
+    assert source.dialect == words.arguments["written"].dialect()
+
+
+@pytest.mark.parametrize(
     ("source", "training", "expected"),
     [
         (("a.csv", "y", None), Training(), "gd run a.csv --target y"),
@@ -156,6 +178,7 @@ def test_a_failure_says_where() -> None:
          "gd run a.csv --target y --learning-rate 0.001,0.01,10.0"),
         (("a.csv", "y", None), Training(learning_rate="auto-sweep"), "gd run a.csv --target y --learning-rate auto-sweep"),
         (("own.csv", "W", None), preset("notebook"), "gd run own.csv --preset notebook --target W"),
+        (("a.csv", "-y", ("-x", "z")), Training(), "gd run a.csv --target=-y --features=-x,z"),
     ],
 )  # fmt: skip
 def test_the_command_that_does_it_again(

@@ -123,7 +123,10 @@ def first_fault(error: ValidationError) -> str:
     faults = [fault for fault in error.errors() if fault["loc"][:1] == error.errors()[0]["loc"][:1]]
     # where a setting may be one of several things, what was wrong with the one that it came closest to
     fault = max(faults, key=lambda fault: (len(fault["loc"]), not fault["type"].endswith(("_type", "literal_error"))))
-    place = next((str(part) for part in fault["loc"]), "settings").replace("_", "-")
-    said = fault["msg"].removeprefix("Value error, ").lower()
+    place = next((str(part) for part in fault["loc"]), "").replace("_", "-")
+    said = fault["msg"].removeprefix("Value error, ")
+    said = said[:1].lower() + said[1:]
+    if not place:  # about several settings, which it names itself
+        return f"{said}."
     ended = fault["type"] in {"value_error", "too_long"}  # names the value itself
     return f"--{place}: {said}." if ended else f"--{place}: {said}, not {fault['input']!r}."

@@ -63,6 +63,7 @@ class Written:
 
         Raises:
             ValidationError: if some of it cannot be.
+            UsageError: if the header is no line.
         """
         from gd.dialect import Dialect  # noqa: PLC0415
 
@@ -70,7 +71,9 @@ class Written:
         for name in ("missing", "units"):
             if name in said:
                 said[name] = tuple(_row(said[name]))
-        if self.header is not None and self.header.isdecimal():
+        if self.header is not None and self.header != "none":
+            if not self.header.isdecimal():
+                raise UsageError(f"--header: {self.header!r} is neither the number of a line nor none.")
             said["header"] = int(self.header)
         return Dialect(**said)
 
