@@ -252,7 +252,7 @@ def test_a_decompression_bomb_is_defused(tmp_path: Path, kind: str) -> None:
             for _ in range(400):  # MB
                 packed.write(line)
     assert path.stat().st_size < 2 << 20
-    read = []
+    read: list[int] = []
     with pytest.raises(DataError) as refused:
         read.extend(len(block.data) for block in Feed(str(path)))
     remedy = f"If it really is a table, decompress it with {kind} -d first."
