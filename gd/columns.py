@@ -52,7 +52,7 @@ class Holds(NamedTuple):
 
     def read_as(self, source: Source) -> As:
         """How its cells are to be read."""
-        dates, most = "dates" in source.encode, MOST_LEVELS if "category" in source.encode else 0
+        dates, most = bool(source.encode), MOST_LEVELS if "category" in source.encode else 0
         if self.kind == Kind.CATEGORY:
             return As(levels=self.levels, distinct=most)
         return As(
@@ -144,6 +144,8 @@ def _holds(file: str, column: str, tally: Tally, source: Source, named: bool, st
     if found is not None and found.sure:
         likely = tally.numbers + found.share * tally.wrong
         mostly = mostly or 2 * likely > tally.numbers + tally.wrong
+    if tally.days and tally.days == tally.wrong and not tally.numbers and not named:
+        return Holds(Kind.TEXT)  # dates are no category
     if "category" in source.encode and not mostly and column != source.target:
         if tally.levels is not None:
             return Holds(Kind.CATEGORY, tuple(sorted(tally.levels)))

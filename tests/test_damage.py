@@ -183,6 +183,7 @@ def test_good_files_are_read(tmp_path: Path) -> None:
         assert "right" == verdict(good, good.data, found), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_damage(name: str, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
     """Each damaged file is the table that a strict reading of its bytes makes it, or refused in words, and soon."""

@@ -9,6 +9,8 @@ import io
 import os
 import pickle
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -192,6 +194,26 @@ def test_left_out_columns_say_why(tmp_path: Path) -> None:
     provenance = read_csv(table(tmp_path, text), "y").provenance
     assert expected == {left.column: left.reason for left in provenance.left_out}
     assert ("a",) == provenance.features
+
+
+def test_dates_are_no_category(tmp_path: Path) -> None:
+    """They are left out unless days are asked for; text beside them becomes columns of 0 and 1."""
+    path = table(tmp_path, "day,word,y\n2024-01-01,u,1\n2024-01-02,v,2\n2024-01-03,u,4\n")
+    found = read_csv(path, "y", encode=["category"]).provenance
+    assert ("word=v",) == found.features
+    assert [("day", "dates or times")] == [(left.column, left.reason) for left in found.left_out]
+    assert ("day", "word=v") == read_csv(path, "y", encode=["category", "dates"]).provenance.features
+
+
+def test_reading_loads_no_pandas(tmp_path: Path) -> None:
+    """Pyarrow would, half a second of it, wherever it is installed: gaps, categories, dates and text are read without."""
+    table(tmp_path, "x,g,d,y\n1,a,2024-01-01,2\nNA,b,2024-01-02,3\n 5 ,b,2024-01-03,9007199254740993\n4,a,2024-01-04,1\n")
+    code = (
+        "import sys; from gd.reading import read_csv\n"
+        "print(len(read_csv('t.csv', 'y', encode=('category', 'dates')).y), 'pandas' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60)
+    assert "3 False\n" == done.stdout
 
 
 def test_a_named_constant_feature_is_kept(tmp_path: Path) -> None:
