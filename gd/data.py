@@ -128,6 +128,7 @@ class Shard(_Settings):
     bytes: int
     rows: int
     rows_used: int
+    format: Format | None = None
 
 
 class Provenance(_Settings):

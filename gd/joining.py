@@ -203,7 +203,15 @@ def join(scans: Sequence[Scan], source: Source, name: str) -> Reading:
         encoded=_encoded(first.kinds, columns, features, origin),
         remarks=_remarks(scans, features, target, source.dialect),
         shards=tuple(
-            Shard(path=one.path, sha256=one.sha256, bytes=one.bytes, rows=one.rows, rows_used=one.moments.n) for one in scans
+            Shard(
+                path=one.path,
+                sha256=one.sha256,
+                bytes=one.bytes,
+                rows=one.rows,
+                rows_used=one.moments.n,
+                format=one.format,
+            )
+            for one in scans
         )
         if len(scans) > 1
         else (),

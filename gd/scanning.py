@@ -217,9 +217,7 @@ class _Pass:
             for column, cells in rows.parse(self._as).items():
                 if cells.numbers == cells.wrong == 0 and column not in self._named:
                     self.kinds[column] = Holds(Kind.NOTHING)
-        if (
-            name := next((name for name in self._columns if name in self._made and name in self._header.names), None)
-        ) is not None:
+        if (name := next((name for name in self._made if name in self._header.names), None)) is not None:
             problem = f"the category {shown(self._made[name])} would make a second column {shown(name)}."
             raise DataError(file, problem, "Rename one of them.")
         return rows
@@ -274,11 +272,12 @@ class _Pass:
     def _signs_of(self, text: Text, values: Sequence[Array], used: Sequence[Array], moments: Moments) -> dict[str, Sign]:
         signs: dict[str, Sign] = {}
         for column, *of in zip(self._columns, values, used, moments.low, moments.high, strict=True):
-            if column not in self.kinds or self.kinds[column].kind != Kind.NUMBERS or not len(of[0]):
+            if column not in self.kinds or self.kinds[column].kind != Kind.NUMBERS or not len(values[-1]):
                 continue
-            sign = Sign.of(of[0], of[1], of[2], of[3], used[-1])
-            if max(-sign.low.value, sign.high.value) >= EXACT and len(rows := text.rounded(column)):
-                lines = text.lines(np.array(rows[:_LINES_KEPT]), len(of[0]))
+            of_all, of_used, low, high = of
+            sign = Sign.of(of_all, of_used, low, high, used[-1])
+            if max(-low, high) >= EXACT and (rows := text.rounded(column)):
+                lines = text.lines(np.array(rows[:_LINES_KEPT]), len(of_all))
                 sign = sign._replace(rounded=len(rows), rounded_lines=tuple(lines))
             signs[column] = sign
         return signs

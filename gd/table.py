@@ -125,11 +125,8 @@ class Text:
         self._numbers = numbers_of(dialect)
         self._delimiter, self._quote = (dialect.delimiter or ",").encode(), (dialect.quote or "").encode()
         if (nul := data.find(b"\0")) >= 0:
-            where, remedy = (
-                self._line_of(nul),
-                "Export the table again, or name its encoding with --encoding, such as utf-16-le.",
-            )
-            raise DataError(where, "a NUL byte, which no CSV holds.", remedy)
+            remedy = "Export the table again, or name its encoding with --encoding, such as utf-16-le."
+            raise DataError(self._line_of(nul), "a NUL byte, which no CSV holds.", remedy)
         try:
             if not data.isascii():
                 data.decode()
@@ -153,11 +150,8 @@ class Text:
             return header, Text(self.file, self.data, self.line, header.names, self.dialect)
         named = [cell for cell in cells if cell.strip(BLANKS)]
         numbers = [cell for cell in named if self._numbers.is_number(cell)]
-        if (
-            self.dialect.header is None
-            and numbers
-            and len(numbers) == sum(not self._numbers.is_missing(cell) for cell in named)
-        ):
+        others = [cell for cell in named if not self._numbers.is_number(cell) and not self._numbers.is_missing(cell)]
+        if self.dialect.header is None and numbers and not others:
             problem = f"numbers such as {shown(numbers[0])} where the names of the columns should be."
             remedy = f"--header none names them column 1, column 2 …, --header {first} takes the numbers as names."
             raise DataError(f"{self.file}, line {first}", problem, remedy)
@@ -307,6 +301,7 @@ class Text:
         return f"Quote cells that hold a {_named(self.dialect.delimiter or ',')}, or mend the row."
 
     def _cells(self, cells: Any, column: str, kind: As) -> Cells:
+        """What a column of Arrow holds."""
         import pyarrow as pa  # noqa: PLC0415
 
         if not pa.types.is_string(cells.type):
