@@ -21,7 +21,7 @@ run: $(STAMP)            ## train the notebook's rows and the penguins, and say 
 test: $(STAMP) browser postfix postgres  ## every test; two files at a time, since much of it is waiting
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-test-fast: $(STAMP)      ## no server, no browser, nothing that takes minutes
+test-fast: $(STAMP)      ## no server, no browser, nothing slow
 	$(BIN)/pytest -n 2 --dist worksteal -m "not server and not browser and not slow"
 
 check: $(STAMP)          ## lint, format, types

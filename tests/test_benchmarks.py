@@ -14,6 +14,8 @@ from gd.problems import design, least_squares
 from tests.benchmarks import __main__ as bench
 from tests.benchmarks import epochs, launcher, mails, passes, peer, peers, reader, readers, scale, tables, whole, workers
 
+pytestmark = pytest.mark.slow
+
 SIZES = [(50, 1), (50, 2)]
 
 

@@ -133,6 +133,7 @@ def test_a_name_in_letters_that_no_font_has_is_left_away(made: dict[str, Item]) 
     assert named[0] != named[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 40, 400])
 def test_the_html_stays_under_90_kb(count: int, made: dict[str, Item]) -> None:
     """Whatever the names: the worst verdicts are told in full, in order, and one line says what was left out."""

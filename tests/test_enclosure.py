@@ -16,6 +16,8 @@ from gd.mail.enclosure import files
 from gd.record import Record
 from tests.mails import NOW, SENDER, attachments, body, digest, hostile, items, letter, parsed, pictures
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def made(cases: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Item]:

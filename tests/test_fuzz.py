@@ -28,6 +28,7 @@ def test_what_was_found(raw: bytes, tmp_path: Path) -> None:
     assert attempt(raw, tmp_path) is None
 
 
+@pytest.mark.slow
 def test_seeds(tmp_path: Path) -> None:
     """All that the search begins with is as it should be."""
     for raw in seeds():

@@ -369,6 +369,7 @@ def test_auto_keeps_the_weights_of_ten_thousand_epochs_at_most(epochs: int, expe
     assert whole.theta[trace.steps].tobytes() == trace.theta.tobytes()
 
 
+@pytest.mark.slow
 def test_a_million_epochs_fit_into_memory() -> None:
     """Every loss and gradient norm, and of the weights ten thousand rows; nothing else is held."""
     rng = np.random.default_rng(4)
