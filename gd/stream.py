@@ -44,6 +44,7 @@ __all__ = [
 BLOCK = 4 << 20  # bytes of text that are parsed at once
 _LONGEST_ROW = 256 << 20  # bytes
 _HEAD = 64 << 10  # bytes from which delimiter and quote are found out
+_LONGEST_HEAD = 16 << 20  # bytes
 _BOMB = 256 << 20  # bytes of text, from which on compression by more than
 _BOMB_RATIO = 200  # is no table's
 _ENDS: tuple[Literal["LF", "CRLF", "CR"], ...] = ("LF", "CRLF", "CR")
@@ -230,12 +231,13 @@ def _is_blank(data: bytes, delimiter: bytes) -> bool:
 
 
 def _head(chunks: Iterator[bytes]) -> tuple[bytes, bool]:
-    """The first lines, and whether there are no more."""
-    parts, total = [], 0
+    """The first lines, the header whole, and whether there are no more."""
+    parts, total, ended = [], 0, False
     for chunk in chunks:
         parts.append(chunk)
         total += len(chunk)
-        if total >= _HEAD:
+        ended = ended or b"\n" in chunk or b"\r" in chunk
+        if (total >= _HEAD and ended) or total >= _LONGEST_HEAD:
             return b"".join(parts), False
     return b"".join(parts), True
 

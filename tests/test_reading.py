@@ -272,6 +272,18 @@ def test_thousands_of_columns(tmp_path: Path) -> None:
     assert [[i * j + i for j in range(d)] for i in (1, 2, 3)] == read_csv(table(tmp_path, "\n".join(lines)), "y").X.tolist()
 
 
+@pytest.mark.parametrize("block", [1000, BLOCK])
+def test_a_header_may_be_long(tmp_path: Path, block: int) -> None:
+    """Its last name tells the delimiter, however far behind the first it stands."""
+    names = [f"a long name, {j:05}" for j in range(8000)]
+    path = table(
+        tmp_path, ";".join([*names, "y"]) + "\n" + "".join(";".join([str(i)] * 8000) + f";{i * i}\n" for i in (1, 2, 3))
+    )
+    found = read([str(path)], Source(path="t.csv", target="y", features=(names[7],)), block=block).provenance
+    assert found.format is not None
+    assert (";", (names[7],), 3) == (found.format.delimiter, found.features, found.rows_used)
+
+
 def test_constant_target(tmp_path: Path) -> None:
     """A target that never changes is the user's business."""
     assert [2.0, 2.0] == read_csv(table(tmp_path, "x,y\n1,2\n3,2\n"), "y").y.tolist()
