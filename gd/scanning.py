@@ -21,7 +21,7 @@ from gd.data import Source
 from gd.dialect import Dialect, Format, same_name
 from gd.moments import Moments, merge_all
 from gd.refusal import DataError, shown
-from gd.remedies import leave_out
+from gd.remedies import leave_out, remedy
 from gd.signs import EXACT, Sign, merge
 from gd.sniffer import sniff
 from gd.stream import BLOCK, Block, Feed, Progress, redacted, shown_name
@@ -318,7 +318,7 @@ class _Pass:
         """What is wrong with a row in which a cell is no number: a second header, the header again, or what follows a table."""
         if cell and same_name(cell) == column:
             return f"The header stands there again; --skip-lines {line}-{line} skips it."
-        if cell and self._begins_with(line, "#"):
+        if cell and remedy([cell], self._feed.dialect) is None and self._begins_with(line, "#"):  # #REF! is no comment
             return "Lines that begin with # are skipped by --comment '#'."
         if line == self._first_line and cell:
             held = [tally for tally in self._tallies.values() if tally.numbers]

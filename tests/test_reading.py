@@ -272,6 +272,20 @@ def test_thousands_of_columns(tmp_path: Path) -> None:
     assert [[i * j + i for j in range(d)] for i in (1, 2, 3)] == read_csv(table(tmp_path, "\n".join(lines)), "y").X.tolist()
 
 
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ("#REF!,3", "line 3, column 'x': '#REF!' is not a number. --missing 'default,#REF!' takes it as missing."),
+        ("# 4,3", "line 3, column 'x': '# 4' is not a number. Lines that begin with # are skipped by --comment '#'."),
+        ("# as of May", "line 3: 1 cell where the header has 2. Lines that begin with # are skipped by --comment '#'."),
+        ("x,y", "line 3, column 'y': 'y' is not a number. The header stands there again; --skip-lines 3-3 skips it."),
+    ],
+)
+def test_rows_that_are_none(tmp_path: Path, row: str, expected: str) -> None:
+    """A comment is told from a mark of a missing value, whose row would be lost with the comments."""
+    assert f"t.csv, {expected}" == refusal(table(tmp_path, f"x,y\n1,2\n{row}\n5,6\n7,9\n"))
+
+
 @pytest.mark.parametrize("block", [1000, BLOCK])
 def test_a_header_may_be_long(tmp_path: Path, block: int) -> None:
     """Its last name tells the delimiter, however far behind the first it stands."""
