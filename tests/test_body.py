@@ -214,6 +214,6 @@ def test_what_to_know_of_the_data_stands_under_the_verdict(made: dict[str, Item]
     table = item.record.dataset.model_copy(update={"remarks": remarks})
     sent = parsed(letter(replace(item, record=item.record.model_copy(update={"dataset": table}))).content)
     for part in (words(body(sent, "html")), " ".join(body(sent, "plain").split())):
-        assert "Look at this: 'b' repeats 'a' in every row. Look at this: 'c' repeats" in part
+        assert "Look at b: 'b' repeats 'a' in every row. Look at c: 'c' repeats" in part
         assert "'d' repeats 'a' in every row. 2 more such remarks in the report." in part
         assert "'e' repeats" not in part

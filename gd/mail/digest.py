@@ -197,7 +197,10 @@ def _section(digest: Digest, item: Item) -> Section:
 def _remarks(record: Record) -> tuple[str, ...]:
     found = record.dataset.remarks
     more = f"{count(len(found) - _REMARKS)} more such remarks in the report."
-    said = (f"Look at this: {visible(one.text, _SENTENCE)}" for one in found[:_REMARKS])
+    said = (
+        f"Look at {'this' if one.column is None else visible(one.column)}: {visible(one.text, _SENTENCE)}"
+        for one in found[:_REMARKS]
+    )
     return (*said, *([more] if len(found) > _REMARKS else []))
 
 
