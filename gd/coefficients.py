@@ -96,7 +96,7 @@ def intervals(record: Record, most: int, *, plain: bool = False) -> str:
         parts.append(f"{count(len(terms) - len(shown))} more in the report")
     error = number(found.residual_error, plain=plain)
     r2 = "" if found.r2 is None else f"; {'R^2' if plain else 'R²'}{_against(found)} {_share(found.r2, plain)}"
-    return f"{_level(found, plain)} intervals: {', '.join(parts)}{r2}; residual standard error {error}."
+    return f"{_level(found)} intervals: {', '.join(parts)}{r2}; residual standard error {error}."
 
 
 def _lead(found: Inference, known: bool) -> str:
@@ -174,9 +174,8 @@ def _against(found: Inference) -> str:
     return "" if found.centred else " against 0"
 
 
-def _level(found: Inference, plain: bool = False) -> str:
-    blank = " " if plain else "\N{NO-BREAK SPACE}"
-    return f"{number(100 * found.level)}{blank}%"
+def _level(found: Inference) -> str:
+    return f"{number(100 * found.level)} %"
 
 
 def _name(name: str) -> str:
