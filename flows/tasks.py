@@ -20,6 +20,7 @@ from gd.comparison import compare
 from gd.data import Array, Scaling, save_array
 from gd.degeneracy import degeneracy
 from gd.diagnosis import GradientCheck, Spectrum, check_gradient, diagnose, spectrum
+from gd.inference import infer
 from gd.limits import check_design, check_values
 from gd.optimizers import gradient_descent
 from gd.reading import Reading
@@ -118,9 +119,12 @@ def compare_traces(
         traces, size, rows=len(design), rate=learning_rate, growth=growth, root=found.root, unique=unique
     )  # fmt: skip
     diagnosis = diagnose(found, learning_rate, traces, [GradientCheck(*check) for check in checks], determined.rank)
+    with np.errstate(over="ignore", invalid="ignore"):
+        optimum = scaling.to_units(found.optimum, training.intercept)
+    estimates = infer(data.moments, optimum, determined.dependent, intercept=training.intercept)
     titles = [backends.get(backend).title for backend in training.backends]
     finished = run.model_copy(update={"finished": datetime.now(UTC)})
-    record = trained(finished, data, training, scaling, titles, traces, comparison, diagnosis, sweeps)
+    record = trained(finished, data, training, scaling, titles, traces, comparison, diagnosis, sweeps, estimates)
     features = data.provenance.features
     log = epoch_log(training.backends, traces, features, training.intercept, scaling, comparison, diagnosis)
     archive.write_record(draft.path, record, log)

@@ -53,6 +53,7 @@ class Degeneracy:
     rank: int  # of the design matrix, the intercept's column among its columns
     parameters: int
     remarks: tuple[Remark, ...]
+    dependent: tuple[int, ...] = ()  # features that earlier ones explain, or that never change beside an intercept
 
     @property
     def unique(self) -> bool:
@@ -79,7 +80,7 @@ def degeneracy(moments: Moments, table: Provenance, intercept: bool) -> Degenera
         *_capped([one for one in narrow if one]),
         *_capped([_dependent(one, names, origins) for one in found]),
     ]
-    return Degeneracy(rank, parameters, tuple(remarks))
+    return Degeneracy(rank, parameters, tuple(remarks), tuple(one.column for one in found if one.exact))
 
 
 def dependences(moments: Moments, intercept: bool) -> tuple[list[Dependence], int]:

@@ -143,6 +143,26 @@ class Moments:
         A[:, d:] = self.R[:, :1] * weight
         return A, b
 
+    def triangle(self, features: Sequence[int], intercept: bool) -> Array:
+        """R of the design that a model of these features has, then the target, each column in its unit.
+
+        Its first columns hold what the model can explain, its last the target in the directions of these, and then the length
+        of what is left of it: the square root of the residual sum of squares.
+
+        Args:
+            features: which of them.
+            intercept: whether the first column is the constant's, and the others are counted from `shift`; else all are as
+                they are.
+
+        Returns:
+            Upper triangular, (min(n, p + 1), p + 1).
+        """
+        if intercept:
+            whole = len(features) == len(self.shift) - 1
+            return self.R if whole else self.select([*features, len(self.shift) - 1]).R
+        at = [*features, len(self.shift) - 1]
+        return _triangle(self.R[:, 1:][:, at] + np.outer(self.R[:, 0], (self.shift * self.unit)[at]))
+
     def _moved_to(self, shift: Array) -> Array:
         """R's columns of (v - shift) * unit for the features, (rows of R, d).
 

@@ -20,6 +20,7 @@ from gd.comparison import Comparison
 from gd.data import Array, DataError, Provenance, Scaling, Source, bundled
 from gd.diagnosis import Diagnosis
 from gd.dialect import Dialect
+from gd.inference import LEVEL, Estimates
 from gd.notation import legible
 from gd.reading import Reading
 from gd.stream import redacted
@@ -30,6 +31,15 @@ __all__ = ["EpochLog", "Record", "Try", "command", "epoch_log", "failed", "train
 
 _ESCAPED = "\\'"
 _TOO_MANY = "more than 1,000,000,000,000 epochs"
+
+_GAPS = {
+    "few-rows": "there are no more rows than the weights can follow, so that nothing is left to measure errors by",
+    "constant-target": "the target never changes",
+    "not-unique": "the weights are not unique",
+    "perfect": "least squares fits perfectly but for rounding: nothing is left to measure errors by",
+}
+_OF_A_TERM = ("weight", "error", "t", "p", "low", "high")
+_OF_ALL = ("quantile", "residual_error", "rmse", "r2", "adjusted_r2", "f", "f_p")
 
 _USUAL = Dialect()
 _WORDS = {"\t": "tab", " ": "space", "": "none", "'": "single"}  # what no one types
@@ -167,6 +177,39 @@ class Findings(_Part):
     reasons: dict[str, str] = Field(default_factory=dict)
 
 
+class Term(_Part):
+    """One weight of the least-squares optimum, in units of the CSV, and how sure it is."""
+
+    feature: str | None  # None: the intercept
+    weight: float | None
+    error: float | None  # standard error
+    t: float | None
+    p: float | None  # two-sided
+    low: float | None  # of the interval
+    high: float | None
+
+
+class Inference(_Part):
+    """What ordinary least squares says of its own result: of the exact optimum, and so of the fits where they arrived there."""
+
+    arrived: bool  # whether every backend ended so near the optimum that all this is true of its weights
+    distance: float | None  # of the farthest backend from it, in standard errors: no weight lies further
+    degrees_of_freedom: int  # rows less rank
+    level: float = LEVEL  # of the intervals
+    quantile: float | None  # of Student's t: half an interval in standard errors
+    terms: tuple[Term, ...]  # the intercept last
+    residual_error: float | None  # √(residual sum of squares / degrees of freedom), in units of the target
+    rmse: float | None  # √(residual sum of squares / rows), in units of the target
+    centred: bool  # R² and F against the mean, as under an intercept; else against 0
+    r2: float | None
+    adjusted_r2: float | None
+    f: float | None  # of all weights but the intercept together
+    f_degrees: int  # of its numerator; of its denominator there are degrees_of_freedom
+    f_p: float | None
+    perfect: bool = False  # residuals of no more than rounding
+    reasons: dict[str, str] = Field(default_factory=dict)  # why a value above is null; a name of a term's for all terms
+
+
 class Failure(_Part):
     """Why a data set has no result."""
 
@@ -186,6 +229,7 @@ class Record(_Part):
     comparison: Agreement | None = None
     diagnosis: Findings | None = None
     sweep: Tries | None = None  # where several learning rates were tried
+    inference: Inference | None = None  # None in records of before it was kept
     verdict: Verdict
     error: Failure | None = None
 
@@ -295,6 +339,7 @@ def trained(
     comparison: Comparison,
     diagnosis: Diagnosis,
     sweeps: Sequence[Sweep] = (),
+    estimates: Estimates | None = None,
 ) -> Record:
     """The record of a data set that was trained.
 
@@ -308,6 +353,7 @@ def trained(
         comparison: of the same traces.
         diagnosis: of the same traces.
         sweeps: one a backend, where several learning rates were tried.
+        estimates: of the optimum in units of the CSV.
     """
     fits = tuple(
         _fit(name, title, trace, reading, training.intercept, scaling)
@@ -321,6 +367,7 @@ def trained(
         comparison=_agreement(comparison),
         diagnosis=_findings(diagnosis, reading, training, scaling, traces),
         sweep=_tries(training.backends, sweeps, diagnosis) if sweeps else None,
+        inference=_inference(estimates, reading.provenance.features, diagnosis) if estimates is not None else None,
         verdict=_verdict(fits, comparison),
     )
 
@@ -581,6 +628,41 @@ def _findings(
         hessian=tuple(tuple(map(float, row)) for row in hessian) if small else None,
         reasons=reasons,
     )
+
+
+def _inference(found: Estimates, features: Sequence[str], diagnosis: Diagnosis) -> Inference:
+    names = (*features, *([None] if found.centred else []))
+    columns = zip(names, found.weights, found.errors, found.t, found.p, found.low, found.high, strict=True)
+    terms = tuple(Term(feature=name, **dict(zip(_OF_A_TERM, map(_number, values), strict=True))) for name, *values in columns)
+    finite = math.isfinite(diagnosis.excess_loss)
+    values = {
+        "distance": _number(found.distance(diagnosis.excess_loss)) if finite else None,
+        **{name: _number(getattr(found, name)) for name in _OF_ALL},
+    }
+    missing = {name for name in _OF_A_TERM if any(getattr(term, name) is None for term in terms)}
+    missing |= {name for name, value in values.items() if value is None}
+    why = _GAPS[found.gap] if found.gap is not None else "more than float64 holds in the units of the CSV"
+    reasons = dict.fromkeys(sorted(missing), why)
+    if "weight" in missing:
+        reasons |= dict.fromkeys(_OF_A_TERM, "not finite in the units of the CSV")
+    if not finite:
+        reasons["distance"] = "training ended on weights that are not finite"
+    if not found.explaining and "f" in missing and found.gap is None:
+        reasons |= dict.fromkeys(("f", "f_p"), "no feature explains anything")
+    return Inference(
+        arrived=finite and found.arrived(diagnosis.excess_loss),
+        degrees_of_freedom=found.degrees_of_freedom,
+        terms=terms,
+        centred=found.centred,
+        f_degrees=found.explaining,
+        perfect=found.gap == "perfect",
+        reasons=reasons,
+        **values,
+    )
+
+
+def _number(value: Any) -> float | None:
+    return _finite(float(value))
 
 
 def _finite(value: float) -> float | None:

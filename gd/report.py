@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gd.coefficients import coefficients
 from gd.dialect import Format
 from gd.figures import THEMED, Picture
 from gd.notation import apart, count, number, ordinal, visible
@@ -477,6 +478,7 @@ def render(report: Report) -> str:
             record=record,
             sentence=sentence(record),
             equations=equations(record),
+            coefficients=coefficients(record),
             pictures={picture.name: picture for picture in report.pictures},
             drawings={picture.name: inline(picture) for picture in report.pictures},
             epochs=epoch_table(record, log) if log is not None and record.fits else None,

@@ -57,7 +57,13 @@ def hostile(item: Item, number: int = 0) -> Item:
     found = record.diagnosis
     assert found is not None
     optimum = found.model_copy(update={"optimum": {names[old]: weight for old, weight in found.optimum.items()}})
-    changed = record.model_copy(update={"dataset": data, "fits": tuple(fits), "diagnosis": optimum})
+    told = record.inference
+    if told is not None:
+        terms = [
+            term if term.feature is None else term.model_copy(update={"feature": names[term.feature]}) for term in told.terms
+        ]
+        told = told.model_copy(update={"terms": tuple(terms)})
+    changed = record.model_copy(update={"dataset": data, "fits": tuple(fits), "diagnosis": optimum, "inference": told})
     return replace(item, record=changed, previous=earlier(changed))
 
 

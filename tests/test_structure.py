@@ -12,9 +12,9 @@ import gd
 ROOT = Path(gd.__file__).parent
 CHAIN = (
     "notation", "refusal", "dialect", "arrays", "cells", "remedies", "sniffer", "table", "decoding", "stream", "data",
-    "columns", "signs", "moments", "scanning", "joining", "reading", "degeneracy", "problems", "backends", "optimizers",
-    "training", "sweep", "method", "limits", "comparison", "diagnosis", "record", "figures", "report", "archive", "smtp",
-    "mail", "outbox", "cli",
+    "columns", "signs", "moments", "scanning", "joining", "reading", "degeneracy", "inference", "problems", "backends",
+    "optimizers", "training", "sweep", "method", "limits", "comparison", "diagnosis", "record", "coefficients", "figures",
+    "report", "archive", "smtp", "mail", "outbox", "cli",
 )  # fmt: skip
 
 
@@ -66,7 +66,7 @@ def test_a_backend_knows_its_one_framework_and_no_loss() -> None:
 
 def test_importing_gd_loads_no_framework() -> None:
     """``import gd`` stays quick: torch, matplotlib, Prefect and NumPy are imported where they are used."""
-    code = "import sys, gd; print(sorted({'torch', 'matplotlib', 'prefect', 'numpy', 'pyarrow'} & set(sys.modules)))"
+    code = "import sys, gd; print(sorted({'torch', 'matplotlib', 'prefect', 'numpy', 'pyarrow', 'scipy'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert "[]\n" == done.stdout
 

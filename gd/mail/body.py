@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from gd.coefficients import intervals
 from gd.figures import PNG_WIDTH
 from gd.mail.digest import FEATURES, NAME, Digest, Section, kicker, opening, rest, subject, worst
 from gd.notation import count, visible
@@ -56,6 +57,7 @@ def page(
         "cid": cid,
         "width": PNG_WIDTH,
         "notes": notes,
+        "intervals": lambda record: intervals(record, FEATURES),
     }
 
     def made(rows: int, details: int) -> str:
@@ -93,6 +95,7 @@ def text(digest: Digest, told: Sequence[Section], notes: Sequence[str]) -> str:
             sections=told,
             notes=notes,
             equations=lambda record: equations(record, most=FEATURES, plain=True),
+            intervals=lambda record: intervals(record, FEATURES, plain=True),
             headline=headline,
             fill=fill,
         )
