@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gd.changes import changes
 from gd.dialect import Format
 from gd.figures import THEMED, Picture
 from gd.notation import apart, count, number, ordinal, visible
@@ -33,7 +34,6 @@ __all__ = [
     "rates_sentence",
     "rates_table",
     "render",
-    "render_index",
     "sampled_epochs",
     "sentence",
     "shown_epochs",
@@ -476,6 +476,7 @@ def render(report: Report) -> str:
         .render(
             record=record,
             sentence=sentence(record),
+            changes=changes(record),
             equations=equations(record),
             pictures={picture.name: picture for picture in report.pictures},
             drawings={picture.name: inline(picture) for picture in report.pictures},
@@ -487,16 +488,6 @@ def render(report: Report) -> str:
             wrong=_wrong_gradients(record) if record.fits else [],
         )
     )
-
-
-def render_index(records: Sequence[tuple[str, Record]]) -> str:
-    """The page that lists every run.
-
-    Args:
-        records: the runs, newest first, each with its folder relative to the page.
-    """
-    rows = [(folder, record, sentence(record)) for folder, record in records]
-    return environment().get_template("index.html.j2").render(rows=rows)
 
 
 def inline(picture: Picture) -> str:
