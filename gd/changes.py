@@ -128,7 +128,7 @@ def changes(record: Record) -> Changes | None:
         return None
     past = _past(record, before)
     present = {
-        section: {name: value for name, value in facts.items() if section in {"settings", "program"} or name in past[section]}
+        section: {name: value for name, value in facts.items() if section == "settings" or name in past[section]}
         for section, facts in _facts(record).items()
         if section in past
     } | ({"weights": record.fits[0].weights} if record.fits else {})

@@ -75,6 +75,16 @@ class _Fit(BaseModel):
     weights: dict[str, float | None]
 
 
+class _Term(BaseModel):
+    feature: str | None
+    error: float | None = None  # standard error
+
+
+class _Inference(BaseModel):
+    arrived: bool = False  # whether the errors, which are those of the exact optimum, are those of the fits
+    terms: tuple[_Term, ...] = ()
+
+
 class _Line(BaseModel):
     """The part of a record that a history is made of. Whatever else stands there is passed over, and need not be read."""
 
@@ -82,7 +92,7 @@ class _Line(BaseModel):
     dataset: _Data
     training: _Settings
     fits: tuple[_Fit, ...] = ()
-    inference: dict[str, Any] | None = None
+    inference: _Inference | None = None
     verdict: Verdict
 
 
@@ -217,14 +227,11 @@ def _line(folder: Path, text: bytes) -> Line:
     )
 
 
-def _standard_errors(inference: dict[str, Any] | None) -> dict[str | None, float]:
+def _standard_errors(inference: _Inference | None) -> dict[str | None, float]:
     """Of the weights, where a run knows them."""
-    found: dict[str | None, float] = {}
-    for one in (inference or {}).get("coefficients") or ():
-        name, error = one.get("feature"), one.get("standard_error")
-        if isinstance(error, int | float) and np.isfinite(error):
-            found[name] = float(error)
-    return found
+    if inference is None or not inference.arrived:
+        return {}
+    return {term.feature: term.error for term in inference.terms if term.error is not None}
 
 
 def _rounding(found: _Line) -> dict[str | None, float]:

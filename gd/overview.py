@@ -80,7 +80,7 @@ def row(found: History, last: Record) -> Row:
         folder=newest.folder.name,
         verdict=last.verdict,
         headline=headline(last),
-        sentence=sentence(last),
+        sentence=_sentence(last),
         started=last.run.started,
         loss=newest.loss,
         used=newest.rows,
@@ -176,6 +176,14 @@ def _notes(found: History) -> list[str]:
         many = len(found.unread)
         notes.append(f"{count(many)} run{' is' if many == 1 else 's are'} passed over: run.json cannot be read.")
     return notes
+
+
+def _sentence(record: Record) -> str:
+    """A run's own; empty where its record contradicts itself, which must not take the page of all others with it."""
+    try:
+        return sentence(record)
+    except (ArithmeticError, AssertionError, LookupError, StopIteration, TypeError):
+        return ""
 
 
 def _names(line: Line, most: int = 3) -> str:

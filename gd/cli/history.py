@@ -114,14 +114,13 @@ def _print(found: Sequence[Difference]) -> None:
 
 
 def _as_json(line: Line) -> dict[str, Any]:
-    names = ["intercept" if name is None else name for name in line.drifted if name is not None]
     return {
         "run": line.id, "started": f"{line.started:%Y-%m-%dT%H:%M:%S.%fZ}", "verdict": line.verdict, "loss": line.loss,
         "r2": line.r2, "rows_used": line.rows, "epochs": line.epochs, "seconds": line.seconds, "sha256": line.sha256,
         "fits": [fit.model_dump() for fit in line.fits],
         "expected": {name: list(interval) for name, interval in line.expected.items() if name is not None},
         "expected_intercept": list(line.expected[None]) if None in line.expected else None,
-        "drifted": names, "intercept_drifted": None in line.drifted,
+        "drifted": [name for name in line.drifted if name is not None], "intercept_drifted": None in line.drifted,
     }  # fmt: skip
 
 
