@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -25,6 +26,7 @@ __all__ = [
     "missing_outbox",
     "open_outbox",
     "outbox_url",
+    "owed",
     "post",
     "post_later",
     "post_owed",
@@ -171,6 +173,15 @@ def post_later(presence: Presence, folders: Sequence[Path], reports: Path) -> No
     beside = file.with_suffix(".tmp")
     beside.write_text(Owed(presence=presence, folders=tuple(folders)).model_dump_json(), encoding="utf-8")
     beside.rename(file)
+
+
+def owed(reports: Path) -> list[Path]:
+    """The folders of runs whose report is yet to be put into the outbox: what lies in there is whole without them."""
+    found = list[Path]()
+    for file in (reports / _OWED).glob("*.json"):
+        with suppress(OSError, ValueError):
+            found += Owed.model_validate_json(file.read_text(encoding="utf-8")).folders
+    return found
 
 
 def post_owed(reports: Path, now: datetime) -> list[str]:

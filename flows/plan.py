@@ -15,6 +15,7 @@ from flows.runners import Runner
 from gd.data import DataError, Source, expand
 from gd.mail import Mailing, refused
 from gd.notation import visible
+from gd.retention import Keep
 from gd.stream import is_address
 from gd.training import Training
 
@@ -39,6 +40,7 @@ class Parameters(BaseModel):
     send: bool = True
     skip_after: float | None = None
     runner: Runner = Runner()
+    keep: Keep | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import datetime
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 from gd import archive
 from gd.mail import Mailing
 
-__all__ = ["Interrupted", "Presence", "present", "recover"]
+__all__ = ["Interrupted", "Presence", "present", "recover", "unfinished"]
 
 _FOLDER = ".running"
 
@@ -66,6 +66,15 @@ def present(reports: Path, presence: Presence) -> Iterator[None]:
             mark.unlink(missing_ok=True)
 
 
+def unfinished(reports: Path, but: str) -> datetime | None:
+    """When the first of the flow runs over this folder began that are going on, this one left out; None without any."""
+    began = list[float]()
+    for mark in (reports / _FOLDER).glob("*.json"):
+        with suppress(FileNotFoundError):
+            began += [mark.stat().st_mtime] if mark.stem != but else []
+    return datetime.fromtimestamp(min(began), UTC) if began else None
+
+
 def recover(reports: Path, now: datetime, settle: Callable[[Interrupted], bool]) -> list[Interrupted]:
     """Clean up after every flow run over this folder whose process is gone.
 
@@ -83,7 +92,7 @@ def recover(reports: Path, now: datetime, settle: Callable[[Interrupted], bool])
                     continue
                 folders = archive.recover(reports, mark.stem, now)
                 if folders:
-                    archive.write_index(reports)
+                    archive.write_index(reports, {folder.parent.name for folder in folders})
                 try:
                     presence = Presence.model_validate_json(file.read())
                 except ValueError:  # cut off, or of another version: whose it was cannot be said

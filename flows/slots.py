@@ -28,6 +28,7 @@ class Slot:
     scheduled: bool = False
     missed: datetime | None = None  # the slot after this one, where that is due already
     deployment_id: str = ""
+    upcoming: datetime | None = None  # the deployment's next slot
 
     def title(self, names: Iterable[str]) -> str:
         """What a mail's subject calls it: the deployment, else the data sets."""
@@ -64,6 +65,7 @@ def of(flow_run: FlowRun, deployment: DeploymentResponse, now: datetime) -> Slot
         zone=zones[0] if zones else "UTC",
         scheduled=scheduled,
         missed=after if scheduled and (after := next_slot(deployment, moment)) and after <= now else None,
+        upcoming=None if deployment.paused else next_slot(deployment, now),
     )
 
 

@@ -16,6 +16,7 @@ from prefect.cache_policies import NO_CACHE
 from flows.progress import Following
 from gd import archive, backends, problems
 from gd.archive import Draft
+from gd.changes import since
 from gd.comparison import compare
 from gd.data import Array, Scaling, save_array
 from gd.degeneracy import degeneracy
@@ -127,6 +128,7 @@ def compare_traces(
     record = trained(finished, data, training, scaling, titles, traces, comparison, diagnosis, sweeps, estimates)
     features = data.provenance.features
     log = epoch_log(training.backends, traces, features, training.intercept, scaling, comparison, diagnosis)
+    record = record.model_copy(update={"previous": since(draft.final, record)})
     archive.write_record(draft.path, record, log)
 
 

@@ -27,21 +27,23 @@ import gd
 from flows.delivery import clean_up, delivery
 from flows.deployments import FLOW, revive_newest
 from flows.environment import commit, packages
-from flows.mailing import post, post_later
+from flows.mailing import owed, post, post_later
 from flows.notification import owners_hear
 from flows.reading import read
-from flows.recovery import Presence, present
+from flows.recovery import Presence, present, unfinished
 from flows.runners import Runner, gather, go_on
-from flows.slots import current, too_late
+from flows.slots import Slot, current, too_late
 from flows.tasks import compare_traces, keep, prepare, render, sweep_rates, train_with
 from flows.trigger import REPORTS
 from gd import archive, backends, reading
+from gd.changes import since
 from gd.data import DataError, Source, dataset_name, expand, expand_all
 from gd.mail import Mailing
 from gd.method import keeps_rows
 from gd.notation import legible, number, visible
 from gd.record import Record, Run, command, failed
 from gd.report import SYMBOLS, headline, sentence
+from gd.retention import Keep
 from gd.stream import check_path
 from gd.training import Training
 
@@ -67,7 +69,7 @@ class Batch:
 
     ended: list[Ended]
     mail: str = ""
-    unlisted: str = ""  # why the page of all reports could not be written anew
+    unlisted: str = ""  # why the page of all reports could not be written anew, or older runs not be deleted
 
 
 @flow(name=FLOW, validate_parameters=True, on_failure=[owners_hear], on_crashed=[owners_hear])
@@ -79,6 +81,7 @@ def training_report(
     send: bool = True,
     skip_after: float | None = None,
     runner: Runner = Runner(),  # noqa: B008
+    keep: Keep | None = None,
 ) -> State[Any]:
     """Train a linear model on each CSV with every backend and write a report of each.
 
@@ -92,6 +95,8 @@ def training_report(
         send: whether mail goes out; else it is written into the run's folder.
         skip_after: seconds after which a scheduled run is too late to be started; one interval of its schedule where not given.
         runner: who does the work where there are several data sets, or several files of one.
+        keep: how many runs of each of these data sets are kept, as 100, or for how many days, as 90d; the newest one that
+            converged or ran out of epochs always is. All are kept where it is not given.
     """
     now = datetime.now(UTC)
     slot = current(now)
@@ -103,10 +108,12 @@ def training_report(
         key=slot.key, moment=slot.moment, zone=slot.zone, deployment=slot.deployment_id, mailing=mail,
     )  # fmt: skip
     with _seen(Path(reports), presence):
-        batch = _train(sources, training, Path(reports), presence, runner)
+        batch = _train(sources, training, Path(reports), presence, runner, slot)
         if slot.deployment == "" and batch.ended:
             presence = presence.model_copy(update={"name": slot.title(item.name for item in batch.ended)})
         batch = replace(batch, mail=_mail(batch, presence, Path(reports), send=send))
+        if keep is not None:
+            batch = replace(batch, unlisted=batch.unlisted or _prune(batch, presence, Path(reports), keep))
     wrong = [item for item in batch.ended if item.record.verdict == "failed"]
     message = f"{len(batch.ended) - len(wrong)} of {len(batch.ended)} data sets trained and reported"
     if wrong:
@@ -144,7 +151,9 @@ def _seen(reports: Path, presence: Presence) -> Iterator[None]:
         yield
 
 
-def _train(sources: Sequence[Source], training: Training, reports: Path, presence: Presence, runner: Runner) -> Batch:
+def _train(
+    sources: Sequence[Source], training: Training, reports: Path, presence: Presence, runner: Runner, slot: Slot
+) -> Batch:
     """Every data set, each done whole by one of the runner's workers."""
     wanted = _wanted(sources)
     with suppress(ValueError):  # which each data set will say; imported once, and not by several threads at once
@@ -170,13 +179,33 @@ def _train(sources: Sequence[Source], training: Training, reports: Path, presenc
     unlisted = ""
     try:
         if any(item.folder for item in ended):
-            archive.write_index(reports)
+            names = {Path(item.folder).parent.name for item in ended if item.folder}
+            archive.write_index(reports, names, dict.fromkeys(names, slot.upcoming) if slot.deployment else None)
     except OSError as error:
         found = archive.unwritable(reports, error) or error
         unlisted = f"{reports / 'index.html'} is not brought up to date. {found}"
         get_run_logger().error(visible(unlisted, 2000))
     _publish(ended)
     return Batch(ended, unlisted=unlisted)
+
+
+def _prune(batch: Batch, presence: Presence, reports: Path, keep: Keep) -> str:
+    """Delete the runs that are not kept, but for those that a mail is still to be made of; returns why it could not be done."""
+    folders = [Path(item.folder) for item in batch.ended if item.folder]
+    names = {folder.parent.name for folder in folders}
+    spared = [*folders, *owed(reports)]
+    if (began := unfinished(reports, presence.flow_run)) is not None:  # another flow run's mail may be in the making
+        spared += [path for name in names for path in (reports / name).iterdir() if path.name >= f"{began:%Y-%m-%dT%H-%M-%SZ}"]
+    try:
+        gone = archive.prune(reports, names, keep, datetime.now(UTC), spared)
+    except OSError as error:
+        found = archive.unwritable(reports, error) or error
+        said = f"Older runs could not be deleted. {found}"
+        get_run_logger().error(visible(said, 2000))
+        return said
+    if gone:
+        get_run_logger().info(f"{len(gone)} older run{'' if len(gone) == 1 else 's'} deleted (keep: {keep}).")
+    return ""
 
 
 def _crew(runner: Runner) -> Runner:
@@ -315,6 +344,7 @@ def _fail(name: str, source: Source, training: Training, reports: Path, run: Run
     try:
         archive.clear(reports, name, run.id)
         draft = archive.begin(reports, name, run.id)
+        record = record.model_copy(update={"previous": since(draft.final, record)})
         archive.write_record(draft.path, record, None)
         archive.write_report(draft.path)
         return Ended(name, str(archive.finish(draft)), record)

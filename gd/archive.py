@@ -9,19 +9,25 @@ import io
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from pydantic import TypeAdapter
 
+from gd import history
 from gd.arrays import Array, column
+from gd.changes import differences
 from gd.figures import draw
+from gd.history import History, Line
+from gd.overview import MOST, SPARKS, Row, render_dataset, render_index, row
 from gd.record import EpochLog, Record
-from gd.report import Report, render, render_index
+from gd.report import Report, render
+from gd.retention import Keep, doomed
 
 __all__ = [
     "Draft",
@@ -31,6 +37,7 @@ __all__ = [
     "keep_ready",
     "kept",
     "previous",
+    "prune",
     "read",
     "read_record",
     "read_run",
@@ -45,6 +52,8 @@ __all__ = [
 
 _IF_KILLED = ".if-killed.json"
 _INDEX_LOCK = ".index.lock"
+_UPCOMING = ".next-runs.json"  # when a schedule trains a data set next, which no run.json can know
+_DELETED = ".deleted-"  # before the name of a run's folder
 _PLAIN = 10_000_000  # bytes of `epochs.csv`; what would be larger is compressed
 _LEVEL = 1  # of gzip: 9 takes 16 times as long for a file that is 16 % smaller
 _BLOCK = 65_536  # epochs written at a time
@@ -236,14 +245,116 @@ def _runs_before(folder: Path) -> Iterator[Path]:
     return (folder.parent / name for name in names)
 
 
-def write_index(reports: Path) -> Path:
-    """Write the page that lists every run, in one step.
+def write_index(
+    reports: Path, names: Collection[str] | None = None, upcoming: Mapping[str, datetime | None] | None = None
+) -> Path:
+    """Write the page of all data sets, and those of some of them, each in one step.
 
-    Only one process at a time lists and writes: else the slower of two would put back a list without the other's run.
+    Only one process at a time lists and writes: else the slower of two would put back a list without the other's run. Of each
+    data set only the newest runs are read: as many as its row shows, or as its own page does.
+
+    Args:
+        reports: the folder of all reports.
+        names: data sets that have new runs; None for all. Of the others a page is only written where there is none.
+        upcoming: by data set, when it is trained next; None where no schedule does. What is not named stays as it was known.
     """
     with _alone(reports / _INDEX_LOCK):
-        page = render_index([(folder.relative_to(reports).as_posix(), record) for folder, record in records(reports)])
-        return _replace(reports / "index.html", page)
+        return _write_pages(reports, names, _remembered(reports / _UPCOMING, upcoming or {}), {})
+
+
+def prune(reports: Path, names: Iterable[str], keep: Keep, now: datetime, spared: Collection[Path] = ()) -> list[Path]:
+    """Delete the runs of some data sets that are not kept (see `gd.retention`), and list them no longer.
+
+    First they leave the pages, then each is renamed to a hidden name, and then it is deleted: whatever stops this, no page
+    leads to a run that is not whole, and what is left of it goes with the next time.
+
+    Args:
+        reports: the folder of all reports.
+        names: of the data sets.
+        keep: as many runs, or days, of each.
+        now: when this is done.
+        spared: folders of runs that somebody still needs.
+
+    Returns:
+        The folders that are gone.
+    """
+    gone = list[Path]()
+    with _alone(reports / _INDEX_LOCK):
+        going = {
+            name: doomed(history.read(reports / name), keep, now, [one.name for one in spared if one.parent.name == name])
+            for name in names
+        }
+        if any(going.values()):
+            _write_pages(reports, going, _remembered(reports / _UPCOMING, {}), going)
+        for name, folders in going.items():
+            for folder in folders:
+                with suppress(FileNotFoundError):
+                    (reports / name / folder).rename(reports / name / f"{_DELETED}{folder}")
+                    gone.append(reports / name / folder)
+    for name in going:
+        for left in (reports / name).glob(f"{_DELETED}*"):
+            shutil.rmtree(left, ignore_errors=True)
+    return gone
+
+
+def _write_pages(
+    reports: Path, names: Collection[str] | None, upcoming: Mapping[str, datetime], without: Mapping[str, Collection[str]]
+) -> Path:
+    rows = list[Row]()
+    for name in history.data_sets(reports):
+        folder, page = reports / name, reports / name / "index.html"
+        wanted = names is None or name in names or not page.exists()
+        found = history.read(folder, MOST + _BEFORE if wanted else SPARKS + _BEFORE, without.get(name, ()))
+        found, last = _newest(found)
+        if last is None:
+            continue
+        rows.append(row(found, last))
+        if wanted:
+            _replace(page, _dataset_page(found, last))
+    return _replace(reports / "index.html", render_index(rows, upcoming))
+
+
+_BEFORE = 50  # more runs than are shown: the intervals of the first ones are made of those before them
+
+
+def _newest(found: History) -> tuple[History, Record | None]:
+    """The record of a data set's last run, without those that only look like one; None where there is no run."""
+    for place, line in enumerate(found.lines):
+        try:
+            record = read_record(line.folder)
+        except (OSError, ValueError):
+            continue
+        lost = tuple(one.folder.name for one in found.lines[:place])
+        return replace(found, lines=found.lines[place:], unread=(*lost, *found.unread)), record
+    return found, None
+
+
+def _dataset_page(found: History, last: Record) -> str:
+    before = _first_whole(found.lines[1:])
+    pair = None if before is None else (before, last)
+    return render_dataset(found, last.dataset.name, pair, differences(*pair) if pair else [])
+
+
+def _first_whole(lines: Iterable[Line]) -> Record | None:
+    for line in lines:
+        with suppress(OSError, ValueError):
+            return read_record(line.folder)
+    return None
+
+
+def _remembered(file: Path, news: Mapping[str, datetime | None]) -> dict[str, datetime]:
+    """When each data set is trained next, as far as a run of a schedule has said; written again where there are news."""
+    try:
+        known = _UPCOMING_FILE.validate_json(file.read_bytes())
+    except (OSError, ValueError):
+        known = {}
+    found = {name: moment for name, moment in {**known, **news}.items() if moment is not None}
+    if found != known:
+        _replace(file, _UPCOMING_FILE.dump_json(found).decode())
+    return found
+
+
+_UPCOMING_FILE = TypeAdapter(dict[str, datetime])
 
 
 def unwritable(reports: Path, error: OSError) -> OSError | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from gd.comparison import Comparison
 from gd.data import Array, DataError, Provenance, Scaling, Source, bundled
@@ -27,7 +27,7 @@ from gd.stream import redacted
 from gd.sweep import Sweep
 from gd.training import Outcome, Trace, Training, preset
 
-__all__ = ["EpochLog", "Record", "Try", "command", "epoch_log", "failed", "trained"]
+__all__ = ["EpochLog", "Previous", "Record", "Try", "command", "epoch_log", "failed", "trained"]
 
 _ESCAPED = "\\'"
 _TOO_MANY = "more than 1,000,000,000,000 epochs"
@@ -218,6 +218,27 @@ class Failure(_Part):
     where: str
 
 
+class Previous(_Part):
+    """The last run of the same data set that had a result: what a report needs of it to say what has changed."""
+
+    id: str
+    started: datetime
+    verdict: Verdict
+    failed_since: int = 0  # runs between that one and this one that had no result
+    epochs: int
+    loss: float | None  # of the first backend, like what follows
+    r2: float | None
+    intercept: float | None
+    weights: dict[str, float | None]
+    rows_used: int | None
+    sha256: str | None
+    settings: dict[str, JsonValue]
+    version: str
+    packages: dict[str, str] = Field(default_factory=dict)
+    expected: dict[str, tuple[float, float]] = Field(default_factory=dict)  # where the runs before let this one's weights be
+    expected_intercept: tuple[float, float] | None = None  # all as in `gd.history.judged`
+
+
 class Record(_Part):
     """All that is known of one run over one data set: `run.json`."""
 
@@ -230,6 +251,7 @@ class Record(_Part):
     diagnosis: Findings | None = None
     sweep: Tries | None = None  # where several learning rates were tried
     inference: Inference | None = None  # None in records of before it was kept
+    previous: Previous | None = None  # None for the first run of a data set
     verdict: Verdict
     error: Failure | None = None
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gd.changes import changes
 from gd.coefficients import coefficients
 from gd.dialect import Format
 from gd.figures import THEMED, Picture
@@ -34,7 +35,6 @@ __all__ = [
     "rates_sentence",
     "rates_table",
     "render",
-    "render_index",
     "sampled_epochs",
     "sentence",
     "shown_epochs",
@@ -477,6 +477,7 @@ def render(report: Report) -> str:
         .render(
             record=record,
             sentence=sentence(record),
+            changes=changes(record),
             equations=equations(record),
             coefficients=coefficients(record),
             pictures={picture.name: picture for picture in report.pictures},
@@ -489,16 +490,6 @@ def render(report: Report) -> str:
             wrong=_wrong_gradients(record) if record.fits else [],
         )
     )
-
-
-def render_index(records: Sequence[tuple[str, Record]]) -> str:
-    """The page that lists every run.
-
-    Args:
-        records: the runs, newest first, each with its folder relative to the page.
-    """
-    rows = [(folder, record, sentence(record)) for folder, record in records]
-    return environment().get_template("index.html.j2").render(rows=rows)
 
 
 def inline(picture: Picture) -> str:

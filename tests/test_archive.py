@@ -48,8 +48,8 @@ def test_epochs_csv_holds_every_digit(verdict: str, cases: dict[str, Path], repo
         np.testing.assert_array_equal(values.astype(float), read)
 
 
-def test_the_index_lists_every_run_newest_first(cases: dict[str, Path]) -> None:
-    """One row a run, with its verdict and a link that leads to it."""
+def test_the_index_lists_every_data_set_newest_first(cases: dict[str, Path]) -> None:
+    """One row a data set, with a link to its last run and one to all of its runs."""
     reports = cases["converged"].parent.parent
     page = archive.write_index(reports).read_text(encoding="utf-8")
     found = archive.records(reports)
@@ -58,6 +58,8 @@ def test_the_index_lists_every_run_newest_first(cases: dict[str, Path]) -> None:
     assert 4 == len(found) == page.count("/report.html")
     for folder, record in found:
         assert f'href="{folder.relative_to(reports).as_posix()}/report.html"' in page
+        assert f'href="{folder.parent.name}/index.html"' in page
+        assert f'href="{folder.name}/report.html"' in (folder.parent / "index.html").read_text(encoding="utf-8")
         assert (folder / "report.html").is_file()
         assert record.dataset.name in page
 
@@ -114,7 +116,7 @@ def test_a_killed_run_leaves_no_half_folder(where: str, tmp_path: Path) -> None:
     assert 1 == page.count("/report.html")
     assert [before] == [folder for folder, _ in archive.records(tmp_path)]
     visible = [path.name for path in (tmp_path / "victim").iterdir() if not path.name.startswith(".")]
-    assert [before.name] == visible
+    assert [before.name, "index.html"] == sorted(visible)
 
 
 def test_two_runs_give_the_same_epochs(tmp_path: Path) -> None:

@@ -99,6 +99,7 @@ def run(
     backends: str | None = None,
     preset: Literal["notebook"] | None = None,
     reports: Path = Path("reports"),
+    keep: str | None = None,
     mail_to: str | None = None,
     dry_run: Annotated[bool, Parameter(negative="")] = False,
     runner: Literal["threads", "processes", "dask"] | None = None,
@@ -133,6 +134,8 @@ def run(
         backends: Frameworks that train, separated by commas; numpy,torch by default.
         preset: notebook trains the teaching notebook's five rows as it did.
         reports: Folder to write reports into.
+        keep: How many runs of each of these data sets are kept, as 100, or for how many days, as 90d; older ones are deleted,
+            but never the newest one that converged or ran out of epochs. All are kept when not given.
         mail_to: Addresses that get the report by mail, separated by commas; each gets a message of its own.
         dry_run: Write the mail into the run's folder and send nothing.
         runner: Who does the work where there are several data sets; threads by default.
@@ -162,7 +165,8 @@ def run(
     what |= {"leave_out": _names(leave_out) or (), "encode": _names(encode) or ()}
     sources = _sources(csv_files, what, written, preset, as_one)
     crew = _runner(runner, workers, scheduler)
-    batch = _run_flow(sources, training, reports, mailing, crew, send=not dry_run, verbose=verbose)
+    _check_keep(keep)
+    batch = _run_flow(sources, training, reports, mailing, crew, keep, send=not dry_run, verbose=verbose)
     ended = batch.ended
     from gd.notation import visible  # noqa: PLC0415
 
@@ -285,7 +289,15 @@ def _runner(kind: str | None, workers: int | None, scheduler: str | None) -> Run
 
 
 def _run_flow(
-    sources: list[Source], training: Training, reports: Path, mailing: Mailing, crew: Runner, *, send: bool, verbose: bool
+    sources: list[Source],
+    training: Training,
+    reports: Path,
+    mailing: Mailing,
+    crew: Runner,
+    keep: str | None,
+    *,
+    send: bool,
+    verbose: bool,
 ) -> Batch:
     """Run the flow on the server that PREFECT_API_URL names, else on a temporary one that starts during the imports."""
     run_quietly("INFO" if verbose else "CRITICAL")
@@ -296,7 +308,7 @@ def _run_flow(
     try:
         if not server_is_named():
             server.start()
-        return _batch(server, sources, training, reports, mailing, crew, send=send)
+        return _batch(server, sources, training, reports, mailing, crew, keep, send=send)
     except RunnerError as error:
         raise UnreachableError(str(error)) from None
     except Exception as error:
@@ -322,6 +334,7 @@ def _batch(
     reports: Path,
     mailing: Mailing,
     crew: Runner,
+    keep: str | None,
     *,
     send: bool,
 ) -> Batch:
@@ -349,11 +362,21 @@ def _batch(
     ours = {PREFECT_API_URL: server.url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None} if server.url else {}
     with temporary_settings(ours), bars as progress:
         TERMINAL.set(progress)
-        state: Any = training_report(sources, training, str(reports), mailing, send, runner=crew, return_state=True)
+        state: Any = training_report(sources, training, str(reports), mailing, send, runner=crew, keep=keep, return_state=True)
     result: Batch | Exception = state.result(raise_on_failure=False)
     if isinstance(result, Exception):
         raise result
     return result
+
+
+def _check_keep(keep: str | None) -> None:
+    from gd.retention import rule  # noqa: PLC0415
+
+    if keep is not None:
+        try:
+            rule(keep)
+        except ValueError as error:
+            raise UsageError(f"--keep: {error}.") from None
 
 
 def _number_or_auto(option: str, text: str | None) -> float | str | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 from zoneinfo import ZoneInfo
 
+from gd.changes import per_cent
 from gd.figures import loss_words
 from gd.notation import count, number, visible
 from gd.record import EpochLog, Fit, Record
@@ -241,21 +242,12 @@ def _before(record: Record, previous: Record) -> tuple[float | None, float | Non
     return record.fits[0].loss if record.fits else None, previous.fits[0].loss if previous.fits else None
 
 
-def _per_cent(now: float | None, before: float | None) -> float | None:
-    """By how much a loss changed; None where per cent say nothing: by more than tenfold, or from or to no number."""
-    if now is None or before is None:
-        return None
-    if now == before:
-        return 0.0
-    return 100 * (now / before - 1) if before and 0.1 <= now / before <= 10 else None
-
-
 def _change(record: Record, previous: Record | None) -> tuple[str, ...]:
     if previous is None:
         return ("first run",)
     lines = [] if previous.verdict == record.verdict else [_WAS[previous.verdict]]
     now, before = _before(record, previous)
-    moved = _per_cent(now, before)
+    moved = per_cent(now, before)
     if moved is not None:
         minus = "−" if moved < 0 else "+"
         lines.append("loss unchanged" if abs(moved) < 0.005 else f"loss {minus}{number(abs(moved), 2)}\N{NO-BREAK SPACE}%")
@@ -272,7 +264,7 @@ def _since(digest: Digest, record: Record, previous: Record | None) -> str:
     words = f"The run before, on {date(previous.run.started, digest.zone)}, {_DID[previous.verdict]}"
     words += " too" if previous.verdict == record.verdict else ""
     now, before = _before(record, previous)
-    moved = _per_cent(now, before)
+    moved = per_cent(now, before)
     if moved is not None:
         lower = f"{number(abs(moved), 2, plain=True)} % {'lower' if moved < 0 else 'higher'}"
         words += f"; the loss is {'unchanged' if abs(moved) < 0.005 else f'{lower} now'}"
