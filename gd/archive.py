@@ -20,6 +20,7 @@ import numpy as np
 
 from gd.arrays import Array, column
 from gd.figures import draw
+from gd.quality import FitCells, from_csv, to_csv
 from gd.record import EpochLog, Record
 from gd.report import Report, render, render_index
 
@@ -43,6 +44,7 @@ __all__ = [
 ]
 
 
+_FIT = "fit.csv"
 _IF_KILLED = ".if-killed.json"
 _INDEX_LOCK = ".index.lock"
 _PLAIN = 10_000_000  # bytes of `epochs.csv`; what would be larger is compressed
@@ -145,11 +147,16 @@ def kept(reports: Path, name: str, token: str) -> Path | None:
     return next((reports / name).glob(f"[!.]*{token}"), None)
 
 
-def write_record(folder: Path, record: Record, log: EpochLog | None) -> None:
-    """Write `run.json` and, where something was trained, `epochs.csv`, or `epochs.csv.gz` where it would be above 10 MB."""
+def write_record(folder: Path, record: Record, log: EpochLog | None, cells: FitCells | None = None) -> None:
+    """Write `run.json` and, where something was trained, `epochs.csv`, or `epochs.csv.gz` where it would be above 10 MB.
+
+    Where rows were counted by how well they are fitted, `fit.csv` holds that.
+    """
     (folder / "run.json").write_text(record.to_json() + "\n", encoding="utf-8")
     if log is not None:
         _write_epochs(folder, log)
+    if cells is not None:
+        (folder / _FIT).write_text(to_csv(cells), encoding="utf-8")
 
 
 def write_report(folder: Path) -> None:
@@ -160,6 +167,7 @@ def write_report(folder: Path) -> None:
         figures.mkdir(exist_ok=True)
     for picture in report.pictures:
         _replace(figures / f"{picture.name}.svg", picture.svg)
+        _replace(figures / f"{picture.name}.csv", picture.data)
     _replace(folder / "report.html", render(report))
 
 
@@ -173,7 +181,8 @@ def read(folder: Path) -> Report:
     record, log = read_run(folder)
     if log is None:
         return Report(record, None)
-    return Report(record, log, draw(record, log), _epochs_file(folder).name)
+    cells = None if record.residuals is None else from_csv((folder / _FIT).read_text(encoding="utf-8"))
+    return Report(record, log, draw(record, log, cells), _epochs_file(folder).name)
 
 
 def read_run(folder: Path) -> tuple[Record, EpochLog | None]:

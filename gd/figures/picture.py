@@ -1,14 +1,20 @@
-"""One drawing with its words, and how many points of a line are drawn."""
+"""One drawing with its words and its data, and which points of a line are drawn."""
 
 from __future__ import annotations
 
+import csv
+import io
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from gd.data import Array
+from gd.notation import visible
 
-__all__ = ["POINTS", "Picture", "decimate"]
+__all__ = ["POINTS", "Line", "Picture", "decimate", "of_lines", "table"]
 
 POINTS = 1000  # columns along the epochs, finer than a pixel; each keeps its lowest and its highest value
 
@@ -21,6 +27,21 @@ class Picture:
     caption: str  # what to see in it
     alt: str  # what it shows, with its numbers
     svg: str  # a whole SVG file
+    data: str  # a whole CSV file: what is drawn, with all digits
+
+
+class Line(NamedTuple):
+    """A line as it is drawn."""
+
+    name: str
+    x: Array  # (m,)
+    y: Array  # (m,)
+    colour: str
+
+    @property
+    def end(self) -> tuple[float, str, str]:
+        """Where its label belongs, the label, and its colour."""
+        return float(self.y[-1]), self.name, self.colour
 
 
 def decimate(x: Array, y: Array, buckets: int = POINTS) -> tuple[Array, Array]:
@@ -47,3 +68,31 @@ def decimate(x: Array, y: Array, buckets: int = POINTS) -> tuple[Array, Array]:
         kept.extend(at[np.flatnonzero(np.diff(bucket, prepend=0))])  # the first of each bucket
     chosen = np.unique(kept)
     return x[chosen], y[chosen]
+
+
+def of_lines(x: str, y: str, lines: Iterable[Line]) -> str:
+    """The points of lines as CSV.
+
+    Args:
+        x: what lies along x.
+        y: what lies along y.
+        lines: as drawn.
+    """
+    return table(["line", x, y], ((line.name, *point) for line in lines for point in _points(line)))
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Rows as CSV; an apostrophe keeps a spreadsheet from running what a name begins with."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(map(_guarded, head))
+    writer.writerows([_guarded(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
+    return text.getvalue()
+
+
+def _points(line: Line) -> Iterable[tuple[float, float]]:
+    return zip(np.asarray(line.x).tolist(), np.asarray(line.y).tolist(), strict=True)
+
+
+def _guarded(name: str) -> str:
+    return re.sub(r"(^|[\t\r\n;,|])( *)(?=[=+\-@＝＋－＠])", r"\1\2'", visible(name, 400))

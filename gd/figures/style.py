@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gd.data import Array
-from gd.figures.picture import decimate
+from gd.figures.picture import Line, decimate
 from gd.notation import count, number
 from gd.record import EpochLog, Fit, Record
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
 
 __all__ = [
     "GRID",
@@ -33,10 +34,12 @@ __all__ = [
     "THEMED",
     "THEORY",
     "WEIGHTS",
+    "beyond",
     "epoch_axis",
     "in_style",
     "label_ends",
     "legend",
+    "level",
     "lines",
     "log_axis",
     "look",
@@ -77,12 +80,12 @@ def in_style() -> Iterator[None]:
         yield
 
 
-def new_figure(height: float = 3.0, top: float = 0.96) -> tuple[Figure, Axes]:
+def new_figure(height: float = 3.0, top: float = 0.96, left: float = 0.21, right: float = 0.76) -> tuple[Figure, Axes]:
     """Narrow enough to be read on a phone, with room at the right for labels."""
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     figure = Figure(figsize=(4.8, height))
-    figure.subplots_adjust(left=0.21, right=0.76, bottom=0.5 / height, top=top)
+    figure.subplots_adjust(left=left, right=right, bottom=0.5 / height, top=top)
     return figure, figure.subplots()
 
 
@@ -151,9 +154,9 @@ def look(fit: Fit) -> tuple[str, object, str]:
     return _LOOKS[{"numpy": 0, "torch": 1}.get(fit.backend, 2)]
 
 
-def lines(axes: Axes, record: Record, log: EpochLog, column: str) -> list[tuple[float, str, str]]:
-    """Each backend's column over the epochs, and where its label belongs: (last value, text, colour)."""
-    labels = []
+def lines(axes: Axes, record: Record, log: EpochLog, column: str) -> list[Line]:
+    """Each backend's column over the epochs."""
+    drawn = []
     for position, fit in enumerate(record.fits):
         colour, dash, marker = look(fit)
         x, y = decimate(*log.entries(f"{fit.backend}_{column}"))
@@ -164,8 +167,8 @@ def lines(axes: Axes, record: Record, log: EpochLog, column: str) -> list[tuple[
             x, y, color=colour, linestyle=dash, marker=marker, markersize=4 + position,
             markevery=(position * every // 2, every), markerfacecolor=PAPER if position else colour, zorder=3 + position,
         )  # fmt: skip
-        labels.append((float(y[-1]), fit.title, colour))
-    return labels
+        drawn.append(Line(fit.title, x, y, colour))
+    return drawn
 
 
 def label_ends(axes: Axes, labels: Sequence[tuple[float, str, str]]) -> None:
@@ -201,3 +204,13 @@ def way(log: EpochLog, fit: Fit, column: str) -> str:
     """From where to where a column of a backend goes, for an alt text."""
     _, values = log.entries(f"{fit.backend}_{column}")
     return f"{fit.title} from {number(float(values[0]))} to {number(float(values[-1]))}"
+
+
+def beyond(area: Patch) -> None:
+    """Hatch an area where nothing should be."""
+    area.set(facecolor="none", edgecolor=LIMIT, hatch="////", linewidth=0, alpha=0.4)
+
+
+def level(name: str, height: float, axes: Axes, colour: str = THEORY) -> Line:
+    """A height across the whole drawing, as a line."""
+    return Line(name, np.array(axes.get_xlim()), np.array([height, height]), colour)

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gd.data import Array
-from gd.figures.picture import Picture
-from gd.figures.style import INK, LIMIT, PAPER, legend, log_axis, look, new_figure, saved, with_margins
+from gd.figures.picture import Picture, table
+from gd.figures.style import INK, LIMIT, PAPER, beyond, legend, log_axis, look, new_figure, saved, with_margins
 from gd.notation import number
 from gd.record import EpochLog, Record, Try
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["rates"]
+__all__ = ["rate_axis", "rates"]
 
 
 def rates(record: Record, log: EpochLog) -> Picture:
@@ -30,7 +30,7 @@ def rates(record: Record, log: EpochLog) -> Picture:
     first = record.diagnosis.first_excess_loss or 0.0
     floor = float(np.finfo(record.training.dtype).eps) * first
     heights = [_heights(tries, floor) for tries in ends]
-    middle = _rate_axis(axes, tried.rates, limit)
+    middle = rate_axis(axes, tried.rates, limit)
     floored = any((y == floor).any() for y in heights)
     span = [first, floor] if floored or not np.isfinite(heights).any() else [first]
     with_margins(axes, log_axis(axes, [*heights, np.array(span)]), below=0.14, above=0.14)
@@ -48,7 +48,7 @@ def rates(record: Record, log: EpochLog) -> Picture:
         )  # fmt: skip
     if limit is not None:
         axes.axvline(limit, color=LIMIT, linewidth=1)
-        axes.axvspan(limit, axes.get_xlim()[1], facecolor="none", edgecolor=LIMIT, hatch="////", linewidth=0, alpha=0.4)
+        beyond(axes.axvspan(limit, axes.get_xlim()[1]))
         axes.annotate(
             f"stable below {number(limit, 3)}", (limit, 1.015), xycoords=("data", "axes fraction"), color=LIMIT, fontsize=9.5,
             ha="right" if limit > middle else "left", va="bottom", annotation_clip=False,
@@ -73,10 +73,12 @@ def rates(record: Record, log: EpochLog) -> Picture:
     )  # fmt: skip
     alt = f"Loss above the optimum at the end by learning rate: {said}. The best rate is {number(tried.best)}"
     alt += f", the stable limit {number(limit)}." if limit is not None else "."
-    return Picture("rates", caption, alt, saved(figure, "rates"))
+    rows = [[t.backend, t.rate, t.outcome, t.excess_loss, t.loss, t.epochs] for t in tried.fits]
+    data = table(["backend", "learning_rate", "outcome", "excess_loss", "loss", "epochs"], rows)
+    return Picture("rates", caption, alt, saved(figure, "rates"), data)
 
 
-def _rate_axis(axes: Axes, rates: Sequence[float], limit: float | None) -> float:
+def rate_axis(axes: Axes, rates: Sequence[float], limit: float | None) -> float:
     """A log axis that holds every rate and, where there is one, the stable limit; returns the rate in its middle."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator  # noqa: PLC0415
 
@@ -87,7 +89,10 @@ def _rate_axis(axes: Axes, rates: Sequence[float], limit: float | None) -> float
     left, right = max(low - pad, -307), min(high + pad, 307)
     every = max(math.ceil((high - low) / 4), 1)
     ticks: Sequence[float] = [10.0**d for d in range(math.ceil(left), math.floor(right) + 1, every)]
-    if len(ticks) < 2:  # about a decade: some of the rates themselves
+    if len(ticks) < 3:
+        finer = [digit * 10.0**d for d in range(math.floor(left), math.ceil(right) + 1) for digit in (1, 2, 5)]
+        ticks = [tick for tick in finer if 10.0**left <= tick <= 10.0**right]
+    if len(ticks) < 2:  # close to each other: some of the rates themselves
         ticks = rates[:: max(math.ceil(len(rates) / 3), 1)]
     axes.set_xscale("log")
     axes.set_xlim(10.0**left, 10.0**right)
