@@ -33,6 +33,7 @@ from gd.joining import join, unsettled
 from gd.method import keeps_rows
 from gd.moments import Moments
 from gd.notation import visible
+from gd.sampling import Sample
 from gd.scanning import Scan, scan
 from gd.signs import Sign
 from gd.stream import is_address, shown_name
@@ -42,7 +43,7 @@ __all__ = ["read"]
 
 _CACHE = ".cache"  # in the folder of all reports
 _FORMAT = [
-    *(field.name for kind in (Scan, Moments) for field in fields(kind)),
+    *(field.name for kind in (Scan, Moments, Sample) for field in fields(kind)),
     *Sign._fields,
     *Format.model_fields,
 ]  # of what is kept; another is not read back

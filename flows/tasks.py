@@ -24,10 +24,11 @@ from gd.diagnosis import GradientCheck, Spectrum, check_gradient, diagnose, spec
 from gd.inference import infer
 from gd.limits import check_design, check_values
 from gd.optimizers import gradient_descent
+from gd.quality import FitCells, fit_quality
 from gd.reading import Reading
-from gd.record import Run, epoch_log, trained
+from gd.record import Record, Residuals, Run, epoch_log, trained
 from gd.sweep import Sweep, grid, sweep
-from gd.training import Trace, Training, train
+from gd.training import Outcome, Trace, Training, train
 
 __all__ = ["compare_traces", "keep", "prepare", "render", "sweep_rates", "train_with"]
 
@@ -128,8 +129,11 @@ def compare_traces(
     record = trained(finished, data, training, scaling, titles, traces, comparison, diagnosis, sweeps, estimates)
     features = data.provenance.features
     log = epoch_log(training.backends, traces, features, training.intercept, scaling, comparison, diagnosis)
+    counted = _counted(draft, data, training, scaling, record, traces)
+    if counted is not None:
+        record = record.model_copy(update={"residuals": counted[0]})
     record = record.model_copy(update={"previous": since(draft.final, record)})
-    archive.write_record(draft.path, record, log)
+    archive.write_record(draft.path, record, log, counted and counted[1])
 
 
 @task(name="render", task_run_name="{name}: render", cache_policy=NO_CACHE)
@@ -142,6 +146,25 @@ def render(name: str, draft: Draft) -> None:
 def keep(name: str, draft: Draft) -> str:
     """Make the draft a run that is seen; returns its folder."""
     return str(archive.finish(draft))
+
+
+def _counted(
+    draft: Draft, data: Reading, training: Training, scaling: Scaling, record: Record, traces: Sequence[Trace]
+) -> tuple[Residuals, FitCells] | None:
+    """The rows, or a sample of them, by what the first backend that did not diverge makes of them."""
+    pairs = zip(record.fits, traces, strict=True)
+    fit, trace = next((pair for pair in pairs if pair[0].outcome != Outcome.DIVERGED), (None, None))
+    if fit is None or trace is None:
+        return None
+    if data.rows is not None:
+        design, y, every = _load(draft, "design"), _load(draft, "target"), 1
+    elif data.sample is not None:
+        X, y, every = data.sample.rows[:, :-1], data.sample.rows[:, -1], 2**data.sample.level
+        design = problems.design(scaling.apply(X), training.intercept)
+    else:
+        return None
+    theta = trace.theta[-1].astype(np.float64)
+    return fit_quality(fit, design, y, theta, moments=data.moments, scaling=scaling, every=every)
 
 
 def _together(rows: int) -> int:

@@ -25,6 +25,7 @@ from gd.changes import differences
 from gd.figures import draw
 from gd.history import History, Line
 from gd.overview import MOST, SPARKS, Row, render_dataset, render_index, row
+from gd.quality import FitCells, from_csv, to_csv
 from gd.record import EpochLog, Record
 from gd.report import Report, render
 from gd.retention import Keep, doomed
@@ -50,6 +51,7 @@ __all__ = [
 ]
 
 
+_FIT = "fit.csv"
 _IF_KILLED = ".if-killed.json"
 _INDEX_LOCK = ".index.lock"
 _UPCOMING = ".next-runs.json"  # when a schedule trains a data set next, which no run.json can know
@@ -154,11 +156,16 @@ def kept(reports: Path, name: str, token: str) -> Path | None:
     return next((reports / name).glob(f"[!.]*{token}"), None)
 
 
-def write_record(folder: Path, record: Record, log: EpochLog | None) -> None:
-    """Write `run.json` and, where something was trained, `epochs.csv`, or `epochs.csv.gz` where it would be above 10 MB."""
+def write_record(folder: Path, record: Record, log: EpochLog | None, cells: FitCells | None = None) -> None:
+    """Write `run.json` and, where something was trained, `epochs.csv`, or `epochs.csv.gz` where it would be above 10 MB.
+
+    Where rows were counted by how well they are fitted, `fit.csv` holds that.
+    """
     (folder / "run.json").write_text(record.to_json() + "\n", encoding="utf-8")
     if log is not None:
         _write_epochs(folder, log)
+    if cells is not None:
+        (folder / _FIT).write_text(to_csv(cells), encoding="utf-8")
 
 
 def write_report(folder: Path) -> None:
@@ -169,6 +176,7 @@ def write_report(folder: Path) -> None:
         figures.mkdir(exist_ok=True)
     for picture in report.pictures:
         _replace(figures / f"{picture.name}.svg", picture.svg)
+        _replace(figures / f"{picture.name}.csv", picture.data)
     _replace(folder / "report.html", render(report))
 
 
@@ -182,7 +190,8 @@ def read(folder: Path) -> Report:
     record, log = read_run(folder)
     if log is None:
         return Report(record, None)
-    return Report(record, log, draw(record, log), _epochs_file(folder).name)
+    cells = None if record.residuals is None else from_csv((folder / _FIT).read_text(encoding="utf-8"))
+    return Report(record, log, draw(record, log, cells), _epochs_file(folder).name)
 
 
 def read_run(folder: Path) -> tuple[Record, EpochLog | None]:

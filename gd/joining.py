@@ -21,6 +21,7 @@ from gd.dialect import Dialect, same_name
 from gd.moments import Moments, merge_all
 from gd.refusal import DataError, listed, shown
 from gd.remedies import leave_out, remedy
+from gd.sampling import Sample, merge_samples
 from gd.scanning import Scan
 from gd.signs import merge, remarks
 from gd.table import LeftOut
@@ -40,6 +41,7 @@ class Reading:
     moments: Moments  # of the features that are used, then the target
     provenance: Provenance
     rows: Dataset | None
+    sample: Sample | None = None  # of the rows: the features that are used, then the target
 
     @property
     def method(self) -> Literal["rows", "moments"]:
@@ -52,6 +54,8 @@ class Reading:
         self.moments.save(folder / "moments.npz")
         if self.rows is not None:
             self.rows.save(folder)
+        elif self.sample is not None:
+            self.sample.save(folder / "sample.npz")
         (folder / "provenance.json").write_text(self.provenance.model_dump_json(), encoding="utf-8")
 
     @classmethod
@@ -59,7 +63,8 @@ class Reading:
         """Read what `save` wrote; of the rows, pages are read when they are touched."""
         provenance = Provenance.model_validate_json((folder / "provenance.json").read_bytes())
         rows = Dataset.load(folder) if (folder / "X.npy").exists() else None
-        return cls(Moments.load(folder / "moments.npz"), provenance, rows)
+        sample = Sample.load(folder / "sample.npz") if (folder / "sample.npz").exists() else None
+        return cls(Moments.load(folder / "moments.npz"), provenance, rows, sample)
 
 
 def unsettled(scans: Sequence[Scan], source: Source) -> dict[int, dict[str, Holds]]:
@@ -160,6 +165,7 @@ def join(scans: Sequence[Scan], source: Source, name: str) -> Reading:
     dates = np.array([first.kinds.get(column, _TEXT).kind == Kind.DATES for column in columns])
     origin, size = np.where(dates, moments.low, 0.0), np.where(dates, float(DAY), 1.0)
     moments = moments.moved(origin, size)
+    sample = merge_samples([one.sample.select(at) for one, at in zip(scans, order, strict=True)]).moved(origin, size)
     left_out = [
         LeftOut(column=column, reason=_why(holds, [one.texts[column] for one in scans if column in one.texts], source))
         for column, holds in first.kinds.items()
@@ -179,7 +185,8 @@ def join(scans: Sequence[Scan], source: Source, name: str) -> Reading:
         remedy = f"{why[:1].upper()}{why[1:]}." if why else "Add a column to predict from."
         raise DataError(where, f"no numeric column beside the target {shown(target)}.", remedy)
     if len(kept) < len(columns) - 1:
-        moments = moments.select([*kept, len(columns) - 1])
+        used = [*kept, len(columns) - 1]
+        moments, sample = moments.select(used), sample.select(used)
     features = tuple(columns[j] for j in kept)
     provenance = Provenance(
         name=name,
@@ -216,7 +223,7 @@ def join(scans: Sequence[Scan], source: Source, name: str) -> Reading:
         if len(scans) > 1
         else (),
     )
-    return Reading(moments, provenance, _dataset(scans, order, kept, (origin, size), provenance))
+    return Reading(moments, provenance, _dataset(scans, order, kept, (origin, size), provenance), sample)
 
 
 def _constant(value: float, date: bool) -> str:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from gd.comparison import Comparison
 from gd.data import Array, DataError, Provenance, Scaling, Source, bundled
-from gd.diagnosis import Diagnosis
+from gd.diagnosis import Diagnosis, Spectrum
 from gd.dialect import Dialect
 from gd.inference import LEVEL, Estimates
 from gd.notation import legible
@@ -27,7 +27,7 @@ from gd.stream import redacted
 from gd.sweep import Sweep
 from gd.training import Outcome, Trace, Training, preset
 
-__all__ = ["EpochLog", "Previous", "Record", "Try", "command", "epoch_log", "failed", "trained"]
+__all__ = ["EpochLog", "Findings", "Previous", "Record", "Residuals", "Try", "command", "epoch_log", "failed", "trained"]
 
 _ESCAPED = "\\'"
 _TOO_MANY = "more than 1,000,000,000,000 epochs"
@@ -174,6 +174,7 @@ class Findings(_Part):
     gradient_error: dict[str, float | None]
     eigenvalues: tuple[float, ...]
     hessian: tuple[tuple[float, ...], ...] | None = None  # for one or two parameters, to draw the loss surface
+    principal: tuple[tuple[float, ...], ...] | None = None  # for more, directions: of the least curvature above 0, of the most
     reasons: dict[str, str] = Field(default_factory=dict)
 
 
@@ -208,6 +209,20 @@ class Inference(_Part):
     f_p: float | None
     perfect: bool = False  # residuals of no more than rounding
     reasons: dict[str, str] = Field(default_factory=dict)  # why a value above is null; a name of a term's for all terms
+
+
+class Residuals(_Part):
+    """What `fit.csv` counts: actual less fitted value, by one backend's weights, of all rows or of a sample of them.
+
+    Mean and spread are those of all rows, whatever was counted.
+    """
+
+    backend: str
+    rows: int  # that were counted
+    of: int  # rows used
+    every: int = 1  # one row of so many is in the sample
+    mean: float
+    spread: float  # standard deviation
 
 
 class Failure(_Part):
@@ -252,6 +267,7 @@ class Record(_Part):
     sweep: Tries | None = None  # where several learning rates were tried
     inference: Inference | None = None  # None in records of before it was kept
     previous: Previous | None = None  # None for the first run of a data set
+    residuals: Residuals | None = None  # None where nothing could be counted, and in records of before it was
     verdict: Verdict
     error: Failure | None = None
 
@@ -648,6 +664,7 @@ def _findings(
         gradient_error={name: _finite(check.error) for name, check in checks.items()},
         eigenvalues=tuple(map(float, found.eigenvalues)),
         hessian=tuple(tuple(map(float, row)) for row in hessian) if small else None,
+        principal=None if small else _principal(found),
         reasons=reasons,
     )
 
@@ -685,6 +702,16 @@ def _inference(found: Estimates, features: Sequence[str], diagnosis: Diagnosis) 
 
 def _number(value: Any) -> float | None:
     return _finite(float(value))
+
+
+def _principal(found: Spectrum) -> tuple[tuple[float, ...], ...] | None:
+    """Directions of the smallest curvature that is not 0, and of the largest; None where there are no two."""
+    curved = np.flatnonzero(found.eigenvalues > 0)
+    if len(curved) < 2:
+        return None
+    directions = found.vectors[:, [curved[0], curved[-1]]].T
+    forwards = directions[np.arange(2), np.abs(directions).argmax(axis=1)] > 0  # a direction has no sign: make it one
+    return tuple(tuple(map(float, row)) for row in np.where(forwards[:, None], directions, -directions))
 
 
 def _finite(value: float) -> float | None:

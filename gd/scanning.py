@@ -22,6 +22,7 @@ from gd.dialect import Dialect, Format, same_name
 from gd.moments import Moments, merge_all
 from gd.refusal import DataError, shown
 from gd.remedies import leave_out, remedy
+from gd.sampling import Sample
 from gd.signs import EXACT, Sign, merge
 from gd.sniffer import sniff
 from gd.stream import BLOCK, Block, Feed, Progress, redacted, shown_name
@@ -60,6 +61,7 @@ class Scan:
     lines: tuple[int, ...]  # of the rows that were dropped; the first 1,000
     moments: Moments  # of the rows without a gap: the columns of numbers, the target last
     columns: tuple[str, ...]  # names of the columns of `moments`
+    sample: Sample  # of the same rows and columns
     values: tuple[Array, ...] | None  # these columns, each (rows used,), where they were kept
 
 
@@ -147,6 +149,7 @@ class _Pass:
         self._tallies: dict[str, Tally] = {}
         self._signs: dict[str, Sign] = {}
         self._parts: list[Moments] = []
+        self._sample: Sample | None = None
         self._values: list[tuple[Array, ...]] | None = []
         self._rows = self._dropped = self._first_line = 0
         self._lines: list[int] = []
@@ -250,10 +253,9 @@ class _Pass:
             gone = np.flatnonzero(~whole)
             dropped, lines = len(gone), text.lines(gone[:_LINES_KEPT], rows)
             used = [column[whole] for column in values]
-        keep = self._values is not None and self._keep_rows is not None
         moments = Moments.of(used)
         signs = self._signs_of(text, values, used, moments)
-        return _Part(without, rows, dropped, lines, moments, tuple(used) if keep else None, signs)
+        return _Part(without, rows, dropped, lines, moments, tuple(used), signs)
 
     def _values_of(self, cells: dict[str, Cells]) -> list[Array] | None:
         """The columns of numbers, the target last; None where some are not yet."""
@@ -291,6 +293,8 @@ class _Pass:
         self._dropped += part.dropped
         self._lines += part.lines[: _LINES_KEPT - len(self._lines)]
         self._parts = [merge_all([*self._parts, part.moments])]
+        if part.values is not None:  # blocks come in the order of the file
+            self._sample = (self._sample or Sample.none(len(part.values))).extended(part.values)
         used = self._rows - self._dropped
         if part.values is None or self._keep_rows is None or not self._keep_rows(used, len(self._columns)):
             self._values = None
@@ -376,6 +380,7 @@ class _Pass:
             lines=tuple(self._lines),
             moments=self._parts[0],
             columns=tuple(self._columns),
+            sample=self._sample or Sample.none(len(self._columns)),
             values=values,
         )
 

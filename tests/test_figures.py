@@ -14,7 +14,8 @@ from matplotlib.text import Annotation
 
 from gd.archive import read
 from gd.data import Array, Source
-from gd.figures import POINTS, THEMED, _label_ends, decimate, draw
+from gd.figures import POINTS, THEMED, decimate, draw
+from gd.figures.style import label_ends
 from gd.notation import number
 from gd.report import Report, inline
 from gd.training import Training
@@ -120,7 +121,7 @@ def test_labels_stand_where_their_lines_end(scale: str) -> None:
     axes.set_yscale(scale)
     axes.plot([0, 1], [100.0, 1.0])
     axes.plot([0, 1], [100.0, 1.0])
-    _label_ends(axes, [(1.0, "first", "k"), (1.0, "second", "k"), (100.0, "third", "k")])
+    label_ends(axes, [(1.0, "first", "k"), (1.0, "second", "k"), (100.0, "third", "k")])
     heights = {text.get_text(): text.xy[1] for text in axes.texts if isinstance(text, Annotation)}
     assert pytest.approx(0.05, abs=0.02) == heights["first"]  # matplotlib's margin
     assert pytest.approx(heights["first"] + 0.085) == heights["second"]

@@ -25,6 +25,7 @@ from gd.archive import records
 from gd.data import Source, bundled
 from gd.dialect import Dialect
 from gd.figures import Picture
+from gd.quality import FitCells
 from gd.record import EpochLog, Record
 from gd.training import Training, preset
 from tests.conftest import write_csv
@@ -194,10 +195,10 @@ def test_a_stage_that_breaks_takes_nothing_with_it(tmp_path: Path, monkeypatch: 
     """A fault of our own in one data set's drawing: that one has failed and says so, the other is reported."""
     real = figures.draw
 
-    def breaks(record: Record, log: EpochLog) -> list[Picture]:
+    def breaks(record: Record, log: EpochLog, cells: FitCells | None) -> list[Picture]:
         if record.dataset.name == "notebook":
             raise ZeroDivisionError("a picture of nothing")
-        return real(record, log)
+        return real(record, log, cells)
 
     monkeypatch.setattr("gd.archive.draw", breaks)
     sources = [Source(path=str(bundled("notebook")), target="Y"), Source(path=str(bundled("penguins")), target="year")]

@@ -12,9 +12,9 @@ import gd
 ROOT = Path(gd.__file__).parent
 CHAIN = (
     "notation", "refusal", "dialect", "arrays", "cells", "remedies", "sniffer", "table", "decoding", "stream", "data",
-    "columns", "signs", "moments", "scanning", "joining", "reading", "degeneracy", "inference", "problems", "backends",
-    "optimizers", "training", "sweep", "method", "limits", "comparison", "diagnosis", "record", "coefficients", "history",
-    "retention", "changes", "figures", "report", "overview", "archive", "smtp", "mail", "outbox", "cli",
+    "columns", "signs", "moments", "sampling", "scanning", "joining", "reading", "degeneracy", "inference", "problems",
+    "backends", "optimizers", "training", "sweep", "method", "limits", "comparison", "diagnosis", "record", "coefficients",
+    "history", "retention", "changes", "quality", "figures", "report", "overview", "archive", "smtp", "mail", "outbox", "cli",
 )  # fmt: skip
 
 

@@ -1,0 +1,163 @@
+"""How the descent went: loss, loss above the optimum, gradient norm."""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gd.data import Array
+from gd.figures.picture import Line, Picture, decimate, of_lines
+from gd.figures.style import LIMIT, THEORY, epoch_axis, in_style, label_ends, level, lines, log_axis, new_figure, saved, way
+from gd.notation import count, number, visible
+from gd.record import EpochLog, Findings, Record
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["PNG_WIDTH", "excess", "gradient", "loss", "loss_png", "loss_words"]
+
+PNG_WIDTH = 552  # pixels at which a mail shows its picture: 600 less a margin at each side
+_COLOURS = 64  # of a PNG: two lines, ink and greys, with the steps between them
+
+
+def loss_words(record: Record, log: EpochLog) -> tuple[str, str]:
+    """The loss picture's caption and alt text, without the picture."""
+    assert record.diagnosis is not None
+    caption = {
+        "diverged": "The loss before each step. It rises: the step is too long.",
+        "disagree": "The loss before each step: the backends take different ways.",
+        "exhausted": "The loss before each step. It was still on its way when the epochs ended.",
+    }.get(record.verdict, "The loss before each step falls to that of the optimum.")
+    lost = [fit for fit in record.fits if fit.last_finite_epoch is not None]
+    if lost:
+        last = ", ".join(
+            f"{number(fit.last_finite_loss)} at epoch {count(fit.last_finite_epoch)} ({fit.title})" for fit in lost
+        )
+        caption += f" ✕ marks the last loss that was finite: {last}."
+    ends = "; ".join(f"{way(log, fit, 'loss')} in {count(fit.epochs)} epochs" for fit in record.fits)
+    return caption, f"Loss by epoch: {ends}. The optimum's loss is {number(record.diagnosis.optimum_loss)}."
+
+
+def loss_png(record: Record, log: EpochLog) -> bytes:
+    """The loss picture as mail clients show it: a PNG of few colours on opaque white, twice `PNG_WIDTH` across."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
+    from PIL import Image  # noqa: PLC0415
+
+    with in_style(), warnings.catch_warnings(record=True) as missing:
+        warnings.simplefilter("always")
+        figure, _ = _loss_figure(record, log)
+        figure.subplots_adjust(left=0.19, right=0.84)
+        label = figure.axes[0].yaxis.label
+        label.set_fontsize(min(10, 300 / len(label.get_text())))  # what sticks out of an SVG's drawing is cut off here
+        figure.set_dpi(2 * PNG_WIDTH / figure.get_figwidth())
+        canvas: Any = FigureCanvasAgg(figure)  # partly untyped
+        canvas.draw()
+        if any("Glyph" in str(warning.message) for warning in missing):  # a name in letters that matplotlib's font lacks
+            figure.axes[0].set_ylabel("loss")
+            canvas.draw()
+        pixels = np.asarray(canvas.buffer_rgba())[..., :3]
+    buffer = io.BytesIO()
+    few = Image.fromarray(np.ascontiguousarray(pixels)).quantize(_COLOURS, dither=Image.Dither.NONE)
+    few.save(buffer, format="png", optimize=True)
+    return buffer.getvalue()
+
+
+def loss(record: Record, log: EpochLog) -> Picture:
+    """The loss before each step."""
+    caption, alt = loss_words(record, log)
+    figure, drawn = _loss_figure(record, log)
+    if any((log.entries(f"{fit.backend}_loss")[1] == 0).any() for fit in record.fits) and figure.axes[0].get_yscale() == "log":
+        caption += " A log axis has no place for a loss of exactly 0: there a line breaks off."
+    return Picture("loss", caption, alt, saved(figure, "loss"), of_lines("epoch", "loss", drawn))
+
+
+def _loss_figure(record: Record, log: EpochLog) -> tuple[Figure, list[Line]]:
+    figure, axes = new_figure()
+    epoch_axis(axes, len(log))
+    log_axis(axes, [log.entries(f"{fit.backend}_loss")[1] for fit in record.fits])
+    axes.set_ylabel(f"loss, {visible(record.dataset.target, 24)} squared")
+    drawn = lines(axes, record, log, "loss")
+    for fit in record.fits:
+        if fit.last_finite_epoch is not None and fit.last_finite_loss is not None:
+            axes.plot(
+                [fit.last_finite_epoch], [fit.last_finite_loss], color=LIMIT, marker="x", markersize=9, markeredgewidth=2,
+                zorder=9, clip_on=False,
+            )  # fmt: skip
+    label_ends(axes, [line.end for line in drawn])
+    return figure, drawn
+
+
+def excess(record: Record, log: EpochLog) -> Picture:
+    """What of the loss lies above the optimum, and what theory says of it."""
+    assert record.diagnosis is not None
+    figure, axes = new_figure()
+    epoch_axis(axes, len(log))
+    theory = log["theory_excess_loss"]
+    theory = np.where(theory > 1e-32 * theory[0], theory, np.nan)  # below, rounding has long taken over
+    log_axis(axes, [*(log.entries(f"{fit.backend}_excess_loss")[1] for fit in record.fits), theory])
+    axes.set_ylabel("loss above the optimum")
+    drawn = lines(axes, record, log, "excess_loss")
+    if len((line := Line("theory", *decimate(log["epoch"], theory), THEORY)).y):
+        axes.plot(line.x, line.y, color=THEORY, linewidth=0.9, zorder=6)
+        drawn.append(line)
+    bound = _bound(log["epoch"], record.diagnosis, theory)
+    if len((line := Line("bound", *decimate(log["epoch"], bound), THEORY)).y):
+        axes.plot(line.x, line.y, color=THEORY, linewidth=1, linestyle=(0, (1, 2)), zorder=2)
+        drawn.append(line)
+    label_ends(axes, [line.end for line in drawn])
+    factor = min(record.diagnosis.contraction, 1e150) ** 2
+    caption = "What of the loss lies above the optimum. Grey is the theory, from the curvature alone"
+    if record.verdict == "diverged":
+        caption += f": late in the descent it grows by the factor {number(factor)} an epoch."
+    elif factor > 1e-3:
+        caption += f": late in the descent it shrinks by the factor {_factor(factor)} an epoch."
+    else:
+        caption += "."
+    if drawn[-1].name == "bound":
+        caption += " Dotted is the bound: as if all of it lay in the slowest direction."
+    alt = f"Loss above the optimum by epoch: {'; '.join(way(log, fit, 'excess_loss') for fit in record.fits)}."
+    for line in drawn[len(record.fits) :]:
+        alt += f" The {line.name} ends at {number(float(line.y[-1]))}."
+    return Picture("excess", caption, alt, saved(figure, "excess"), of_lines("epoch", "excess_loss", drawn))
+
+
+def gradient(record: Record, log: EpochLog) -> Picture:
+    """The length of the gradient."""
+    figure, axes = new_figure()
+    epoch_axis(axes, len(log))
+    threshold = record.training.tolerance * float(log.entries(f"{record.fits[0].backend}_gradient_norm")[1][0])
+    series = [log.entries(f"{fit.backend}_gradient_norm")[1] for fit in record.fits]
+    logarithmic = log_axis(axes, [*series, np.array([threshold])])
+    axes.set_ylabel("gradient norm")
+    drawn = lines(axes, record, log, "gradient_norm")
+    if threshold > 0 and logarithmic and math.isfinite(threshold):
+        axes.axhline(threshold, color=THEORY, linewidth=0.9, linestyle=(0, (1, 2)))
+        drawn.append(level("tolerance", threshold, axes))
+    label_ends(axes, [line.end for line in drawn])
+    ends = "; ".join(way(log, fit, "gradient_norm") for fit in record.fits)
+    caption = "The length of the gradient, which is 0 at the optimum."
+    if threshold > 0:
+        caption += f" Training stops when it is below {number(record.training.tolerance)} of its first value."
+    data = of_lines("epoch", "gradient_norm", drawn)
+    return Picture("gradient", caption, f"Gradient norm by epoch: {ends}.", saved(figure, "gradient"), data)
+
+
+def _bound(epochs: Array, found: Findings, theory: Array) -> Array:
+    """The first excess loss times the square of the contraction an epoch; nothing where the theory is the same line."""
+    first = found.first_excess_loss or 0.0
+    with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
+        bound = first * np.float64(found.contraction) ** (2.0 * epochs)
+        apart = np.nanmax(bound / theory, initial=0.0) > 1.1
+    return (
+        np.where(np.isfinite(bound) & (bound > 0) & np.isfinite(theory), bound, np.nan)
+        if apart
+        else np.full(len(epochs), np.nan)
+    )
+
+
+def _factor(value: float) -> str:
+    return f"1 − {number(1 - value, 2)}" if 0.9999 < value < 1 else number(value)

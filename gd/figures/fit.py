@@ -1,0 +1,248 @@
+"""How well the line describes the rows: residuals, their distribution, predicted against actual."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gd.data import Array
+from gd.figures.picture import Picture, table
+from gd.figures.style import INK, PAPER, THEORY, label_ends, look, new_figure, plain_numbers, saved
+from gd.notation import count, number, visible
+from gd.quality import Cells, FitCells
+from gd.record import Fit, Record, Residuals
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["quality"]
+
+_SIZES = 6  # of squares, by how many rows lie in a cell
+_SMALLEST = 0.3  # side of the square for one row, in sides of a cell
+_FEW = 30  # rows, drawn larger
+_LARGEST = 1e100
+_HEAD = ["x_from", "x_to", "y_from", "y_to", "rows"]
+
+
+def quality(record: Record, cells: FitCells) -> list[Picture]:
+    """Every picture for which rows were counted."""
+    found = record.residuals
+    if found is None:
+        return []
+    fit = next(fit for fit in record.fits if fit.backend == found.backend)
+    makers = {"residuals": _residuals, "predicted": _predicted, "distribution": _distribution}
+    return [
+        maker(record, fit, found, cells[name]) for name, maker in makers.items() if name in cells and _drawable(cells[name])
+    ]
+
+
+def _drawable(cells: Cells) -> bool:
+    """Whether it is of a size that axes hold, and not all at one height."""
+    corners = np.abs(np.concatenate([cells.x.ravel(), cells.y.ravel()]))
+    return bool(corners.max() < _LARGEST and np.ptp(cells.y) > 0)
+
+
+def _residuals(record: Record, fit: Fit, found: Residuals, cells: Cells) -> Picture:
+    figure, axes = new_figure(3.8)
+    rest = _rows(axes, cells, look(fit)[0])
+    labels = [(0.0, "0", INK)]
+    axes.axhline(0, color=INK, linewidth=0.8, zorder=4)
+    low, high = axes.get_ylim()
+    for times, name in ((-2, "−2 sd"), (2, "+2 sd")):
+        if found.spread > 0 and low < times * found.spread < high:
+            axes.axhline(times * found.spread, color=THEORY, linewidth=0.9, linestyle=(0, (1, 2)), zorder=4)
+            labels.append((times * found.spread, name, THEORY))
+    label_ends(axes, labels)
+    axes.set_xlabel(f"fitted {visible(record.dataset.target, 24)}")
+    axes.set_ylabel("residual, actual less fitted")
+    caption = f"What {fit.title}’s weights leave over: a good model leaves a cloud around 0 without a shape. The standard"
+    caption += f" deviation over all rows is {number(found.spread)}.{_squares(cells)}{_of_which(found)}{rest}"
+    alt = f"Residuals against fitted values, {_shown(found)}: fitted from {_span(cells.x)}, residuals from {_span(cells.y)}, "
+    alt += f"mean {number(_mean(found))}, standard deviation {number(found.spread)}.{rest}"
+    return Picture("residuals", caption, alt, saved(figure, "residuals"), _table(cells))
+
+
+def _predicted(record: Record, fit: Fit, found: Residuals, cells: Cells) -> Picture:
+    figure, axes = new_figure(3.8)
+    rest = _rows(axes, cells, look(fit)[0])
+    ends = np.array([*axes.get_xlim(), *axes.get_ylim()])
+    low, high = float(ends.min()), float(ends.max())
+    axes.set_xlim(low, high)
+    axes.set_ylim(low, high)
+    axes.plot([low, high], [low, high], color=INK, linewidth=0.9, zorder=4)
+    axes.annotate(
+        "actual =\npredicted", (high, high), xytext=(5, 2), textcoords="offset points", color=INK, fontsize=9.5, va="top",
+        annotation_clip=False,
+    )  # fmt: skip
+    target = visible(record.dataset.target, 24)
+    axes.set_xlabel(f"predicted {target}")
+    axes.set_ylabel(f"actual {target}")
+    caption = f"Actual {target} and what {fit.title}’s weights predict: the nearer to the line, the better"
+    caption += f"; over all rows R² is {number(fit.r2)}." if fit.r2 is not None else "."
+    caption += f"{_squares(cells)}{_of_which(found)}{rest}"
+    alt = f"Predicted against actual values, {_shown(found)}: predicted from {_span(cells.x)}, actual from {_span(cells.y)}"
+    alt += f", R² {number(fit.r2)}.{rest}" if fit.r2 is not None else f".{rest}"
+    return Picture("predicted", caption, alt, saved(figure, "predicted"), _table(cells))
+
+
+def _distribution(record: Record, fit: Fit, found: Residuals, cells: Cells) -> Picture:
+    figure, axes = new_figure()
+    bars, below, above = _apart(cells, 0)
+    left, width = bars.x[:, 0], bars.x[:, 1] - bars.x[:, 0]
+    axes.bar(left, bars.rows, width, align="edge", color=look(fit)[0], alpha=0.55, edgecolor=PAPER, linewidth=0.6, zorder=3)
+    pad = 0.04 * float(np.ptp(bars.x))
+    axes.set_xlim(float(bars.x.min()) - pad, float(bars.x.max()) + pad)
+    axes.set_ylim(0, 1.08 * int(bars.rows.max()))
+    if found.spread > 0:
+        _normal(axes, found, float(width.max()))
+    for far, edge, sign in ((below, 0.0, "<"), (above, 1.0, ">")):
+        if far is not None:
+            _mark(axes, [edge], [0.03], sign, axes.transAxes)
+    plain_numbers(axes.xaxis)
+    plain_numbers(axes.yaxis)
+    axes.set_xlabel(f"residual, {visible(record.dataset.target, 24)}")
+    axes.set_ylabel("rows")
+    rest = _far(below, above, cells.x, "left", "right")
+    highest = int(bars.rows.argmax())
+    within = float(bars.rows[(np.abs(bars.x - found.mean) <= 2 * found.spread).all(axis=1)].sum() / found.rows)
+    caption = f"How the residuals are spread. The line is normal, with the mean of all rows, {number(_mean(found))}, and"
+    caption += f" their standard deviation, {number(found.spread)}: intervals of least squares take it for granted."
+    caption += f"{_of_which(found)}{rest}"
+    alt = f"Histogram of the residuals, {_shown(found)}: the highest bar, from {_span(bars.x[highest])}, has"
+    alt += (
+        f" {count(int(bars.rows[highest]))} rows; bars within two standard deviations hold {number(100 * within, 3)} %.{rest}"
+    )
+    return Picture("distribution", caption, alt, saved(figure, "distribution"), _table(cells))
+
+
+def _normal(axes: Axes, found: Residuals, width: float) -> None:
+    """The curve that bars of this width would follow."""
+    x = np.linspace(*axes.get_xlim(), 200)
+    z = (x - found.mean) / found.spread
+    y = found.rows * width / found.spread / math.sqrt(2 * math.pi) * np.exp(-z * z / 2)
+    highest = axes.get_ylim()[1]
+    if not y.max() < 3 * highest:  # nearly all rows at one place: beside the curve no bar would be seen
+        return
+    axes.plot(x, y, color=INK, linewidth=1.2, zorder=4)
+    axes.set_ylim(0, max(highest, 1.08 * float(y.max())))
+    at = int(np.argmin(np.abs(z - 1.1)))
+    axes.annotate(
+        "normal", (x[at], y[at]), xytext=(6, 2), textcoords="offset points", color=INK, fontsize=9.5, annotation_clip=False
+    )  # fmt: skip
+
+
+def _rows(axes: Axes, cells: Cells, colour: str) -> str:
+    """Draw rows one by one, or a square a cell, the larger the more rows lie in it; returns a word on what is further out."""
+    near, below, above = _apart(cells, 1)
+    if _single(cells):
+        axes.plot(
+            near.x[:, 0], near.y[:, 0], color=colour, linestyle="none", marker="o", alpha=0.6, markeredgewidth=0, zorder=3,
+            markersize=4 if len(near.rows) > _FEW else 7,
+        )  # fmt: skip
+    else:
+        _draw_squares(axes, near, colour)
+    for set_limits, side in ((axes.set_xlim, near.x), (axes.set_ylim, near.y)):
+        low, high = float(side.min()), float(side.max())
+        pad = 0.04 * (high - low) or 0.5 * abs(high) or 0.5
+        set_limits(low - pad, high + pad)
+    for far, edge, sign in ((below, 0.0, "v"), (above, 1.0, "^")):
+        if far is not None:
+            _mark(axes, far.x.mean(axis=1), [edge] * len(far.rows), sign, axes.get_xaxis_transform())
+    plain_numbers(axes.xaxis)
+    plain_numbers(axes.yaxis)
+    return _far(below, above, cells.y, "bottom", "top")
+
+
+def _draw_squares(axes: Axes, cells: Cells, colour: str) -> None:
+    """As one path: a thousand of their own would be a large file."""
+    from matplotlib.patches import PathPatch  # noqa: PLC0415
+    from matplotlib.path import Path  # noqa: PLC0415
+
+    share = _shares(cells.rows, int(cells.rows.max())) / 2
+    across, up = (
+        np.where(side[:, 1] > side[:, 0], side[:, 1] - side[:, 0], 0.02 * float(np.ptp(side))) * share
+        for side in (cells.x, cells.y)
+    )
+    x, y = cells.x.mean(axis=1), cells.y.mean(axis=1)
+    corners = ((-1, -1), (1, -1), (1, 1), (-1, 1), (-1, -1))
+    points = np.stack([np.column_stack([x + a * across, y + b * up]) for a, b in corners], axis=1)
+    codes = [Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY]
+    path = Path(points.reshape(-1, 2), np.tile(codes, len(points)))
+    axes.add_patch(PathPatch(path, facecolor=colour, linewidth=0, zorder=3))
+
+
+def _mark(axes: Axes, x: Sequence[float] | Array, y: Sequence[float], sign: str, transform: Any) -> None:
+    axes.plot(x, y, color=INK, linestyle="none", marker=sign, markersize=5, transform=transform, clip_on=False, zorder=6)
+
+
+def _squares(cells: Cells) -> str:
+    """How many rows a square stands for."""
+    if _single(cells):
+        return ""
+    near, _, _ = _apart(cells, 1)
+    return f" The smallest squares are single rows, the largest {count(int(near.rows.max()))}."
+
+
+def _shares(rows: Array, most: int) -> Array:
+    """Side of each square in sides of its cell: the area grows by equal steps with each doubling or so of the rows."""
+    step = np.log(rows) / math.log(most) if most > 1 else np.ones(len(rows))
+    step = np.round(step * (_SIZES - 1)) / (_SIZES - 1)
+    return np.asarray(np.sqrt(_SMALLEST**2 + (1 - _SMALLEST**2) * step))
+
+
+def _apart(cells: Cells, along: int) -> tuple[Cells, Cells | None, Cells | None]:
+    """Those of the common size, and those that reach further out at either end, along x (0) or y (1)."""
+    side = (cells.x, cells.y)[along]
+    size = side[:, 1] - side[:, 0]
+    if _single(cells):
+        return cells, None, None
+    common = float(np.median(size))
+    near = np.abs(size - common) <= 1e-3 * common
+    middle = float(side[near].mean())
+    below, above = (~near) & (side.mean(axis=1) < middle), (~near) & (side.mean(axis=1) > middle)
+    return _some(cells, near), _some(cells, below) if below.any() else None, _some(cells, above) if above.any() else None
+
+
+def _some(cells: Cells, which: Array) -> Cells:
+    return Cells(cells.x[which], cells.y[which], cells.rows[which])
+
+
+def _single(cells: Cells) -> bool:
+    return bool((cells.x[:, 0] == cells.x[:, 1]).all() and (cells.rows == 1).all())
+
+
+def _far(below: Cells | None, above: Cells | None, sides: Array, first: str, last: str) -> str:
+    """What lies beyond the drawing."""
+    said = [
+        f"{count(int(far.rows.sum()))} beyond the {edge} edge, as far as {number(end)}"
+        for far, edge, end in ((below, first, float(sides.min())), (above, last, float(sides.max())))
+        if far is not None
+    ]
+    return f" Of the rows {' and '.join(said)}." if said else ""
+
+
+def _mean(found: Residuals) -> float:
+    """What rounding has left of a mean of 0 is 0."""
+    return 0.0 if abs(found.mean) < 1e-9 * found.spread else found.mean
+
+
+def _of_which(found: Residuals) -> str:
+    if found.rows == found.of:
+        return ""
+    return f" A sample of {count(found.rows)} of {count(found.of)} rows, one of every {count(found.every)}."
+
+
+def _shown(found: Residuals) -> str:
+    return f"{count(found.of)} rows" if found.rows == found.of else f"a sample of {count(found.rows)} of {count(found.of)} rows"
+
+
+def _span(sides: Array) -> str:
+    return f"{number(float(sides.min()))} to {number(float(sides.max()))}"
+
+
+def _table(cells: Cells) -> str:
+    rows = zip(cells.x.tolist(), cells.y.tolist(), cells.rows.tolist(), strict=True)
+    return table(_HEAD, ([*x, *y, rows] for x, y, rows in rows))
