@@ -229,8 +229,8 @@ def _exhaustion(record: Record) -> Cure:
     if flat is not None and flat <= _MOST:
         reasons.append(
             f"At the rate {number(rate)} the slowest direction keeps {_share(found.contraction)} of its way an epoch: the "
-            f"gradient is flat, at {number(settings.tolerance)} of its first length, after about {count(rounded(flat))} epochs, "
-            f"{count(rounded(flat - done))} more than were run."
+            f"gradient is flat, {number(settings.tolerance)} of its first length, after about {count(rounded(flat))} "
+            f"epochs, {count(rounded(flat - done))} more than were run."
         )
     better = _rounded_down(found.best_rate) if found.best_rate else None
     need = _epochs_at(record, better) if better else None

@@ -66,7 +66,7 @@ class Column:
 class Row:
     """An epoch."""
 
-    epoch: str
+    number: int
     events: tuple[Event, ...]
     cells: tuple[Cell, ...]  # one a column
 
@@ -122,8 +122,7 @@ def epoch_table(record: Record, log: EpochLog) -> EpochTable:
         _column(found, next(length) if column.kind == "loss" else None) for found, column in zip(values, columns, strict=True)
     ]
     rows = tuple(
-        Row(count(epoch), tuple(happened.get(epoch, ())), tuple(column[j] for column in written))
-        for j, epoch in enumerate(shown)
+        Row(epoch, tuple(happened.get(epoch, ())), tuple(column[j] for column in written)) for j, epoch in enumerate(shown)
     )
     parts = [f"showing {count(len(shown))} of {count(len(log))} epochs"] if len(shown) < len(log) else []
     if (every := record.training.keep_weights) is not None and every > 1:

@@ -36,6 +36,7 @@ __all__ = [
     "render",
     "render_index",
     "sentence",
+    "unbroken",
 ]
 
 SYMBOLS = {"converged": "✓", "exhausted": "…", "diverged": "✕", "disagree": "≠", "failed": "!"}
@@ -457,7 +458,14 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"number": number, "count": count, "ordinal": ordinal, "visible": visible, "when": _when}
+    made.filters |= {
+        "number": _number,
+        "unbroken": unbroken,
+        "count": count,
+        "ordinal": ordinal,
+        "visible": visible,
+        "when": _when,
+    }
     made.globals |= {"SYMBOLS": SYMBOLS, "headline": headline}
     return made
 
@@ -466,6 +474,15 @@ def _templates() -> Path:
     """Beside the code in an installed wheel, at the top of the repository in a clone."""
     here = Path(__file__).parent
     return here / "templates" if (here / "templates").is_dir() else here.parent / "templates"
+
+
+def unbroken(text: str) -> str:
+    """Words in which no line ends within a power of ten."""
+    return text.replace(" × 10", "\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}10")
+
+
+def _number(value: float | None, digits: int = 4, *, keep_zeros: bool = False, plain: bool = False) -> str:
+    return unbroken(number(value, digits, keep_zeros=keep_zeros, plain=plain))
 
 
 def _when(moment: Any) -> str:
