@@ -159,8 +159,8 @@ def _divergence(record: Record) -> Cure:
         reasons.append(f"{fit.title}’s gradient is {number(ratio, keep_zeros=True)} times the gradient of the stated loss.")
     reasons += _last_finite(record)
     if unstable and limit is not None:
-        advice = f"Half the limit is a step that converges. The same run with a learning rate of {_plain(limit / 2)}:"
-        return Cure(tuple(reasons), advice, changed(record.run.command, learning_rate=_plain(limit / 2)))
+        advice = f"Half the limit is a step that converges. The same run with a learning rate of {_typed(limit / 2)}:"
+        return Cure(tuple(reasons), advice, changed(record.run.command, learning_rate=_typed(limit / 2)))
     return Cure(tuple(reasons), *_honest(record))
 
 
@@ -244,8 +244,8 @@ def _exhaustion(record: Record) -> Cure:
     if better and need is not None and (flat is None or 2 * need < flat):
         more = {"epochs": str(rounded(need))} if need > settings.epochs else {}
         words = f" and {count(rounded(need))} epochs" if more else ""
-        advice = f"The same run with a learning rate of {_plain(better)}{words}:"
-        return Cure((*reasons, *steep), advice, changed(record.run.command, learning_rate=_plain(better), **more))
+        advice = f"The same run with a learning rate of {_typed(better)}{words}:"
+        return Cure((*reasons, *steep), advice, changed(record.run.command, learning_rate=_typed(better), **more))
     assert flat is not None
     advice = f"The same run with {count(rounded(flat))} epochs:"
     return Cure((*reasons, *steep), advice, changed(record.run.command, epochs=str(rounded(flat))))
@@ -334,9 +334,9 @@ def _rounded_down(rate: float) -> float:
     return float(f"{math.floor(rate / unit * (1 + 1e-12)) * unit:.2g}")
 
 
-def _plain(rate: float) -> str:
-    """As an option is typed."""
-    return number(rate, 2, plain=True).replace(",", "")
+def _typed(rate: float) -> str:
+    """As an option is typed, whichever way people here write their numbers: to two significant digits."""
+    return repr(float(f"{rate:.2g}")).removesuffix(".0")
 
 
 def _share(factor: float) -> str:

@@ -50,6 +50,7 @@ class Group:
     title: str
     look: str  # "numpy", "torch", "other" as the pictures draw them, or "gap"
     span: int
+    weights: bool = False  # which are left out on paper where they are many
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class Column:
     title: str
     kind: Kind
     look: str
-    first: bool  # of its group
+    first: bool = False  # of its group
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ class EpochTable:
 
 
 def epoch_table(record: Record, log: EpochLog) -> EpochTable:
-    """Lay out epoch, then loss, weights and gradient norm of each backend, then the gap.
+    """Lay out epoch, then loss, gradient norm and weights of each backend, then the gap.
 
     The loss and the gradient are those before the epoch's step, the weights those after it. Where weights were thinned, only
     epochs after which they were kept are shown, and those in which something happened.
@@ -103,17 +104,16 @@ def epoch_table(record: Record, log: EpochLog) -> EpochTable:
     features = record.dataset.features[:_WEIGHT_COLUMNS]
     groups, columns, names = [], [], []
     for fit in record.fits:
-        kinds: list[tuple[str, Kind, str]] = [("loss", "loss", "loss")]
-        kinds += [(visible(feature, 24), "weight", f"weight_{feature}") for feature in features]
-        kinds += [("intercept", "weight", "intercept")] * record.training.intercept
-        kinds.append(("gradient norm", "gradient", "gradient_norm"))
         look = fit.backend if fit.backend in {"numpy", "torch"} else "other"
-        groups.append(Group(fit.title, look, len(kinds)))
-        columns += [Column(title, kind, look, first=j == 0) for j, (title, kind, _) in enumerate(kinds)]
-        names += [f"{fit.backend}_{name}" for _, _, name in kinds]
+        weights = [(visible(feature, 24), f"weight_{feature}") for feature in features]
+        weights += [("intercept", "intercept")] * record.training.intercept
+        groups += [Group(fit.title, look, 2), Group(f"{fit.title}’s weights", look, len(weights), weights=True)]
+        columns += [Column("loss", "loss", look, first=True), Column("gradient norm", "gradient", look)]
+        columns += [Column(title, "weight", look, first=j == 0) for j, (title, _) in enumerate(weights)]
+        names += [f"{fit.backend}_{name}" for name in ("loss", "gradient_norm", *(name for _, name in weights))]
     if len(record.fits) > 1:
         groups.append(Group("gap", "gap", 2))
-        columns += [Column("loss", "gap", "gap", first=True), Column("weights", "gap", "gap", first=False)]
+        columns += [Column("loss", "gap", "gap", first=True), Column("weights", "gap", "gap")]
         names += ["loss_gap", "weight_gap"]
     values = [_values(log, name, shown) for name in names]
     bars, meaning = _bars([found for found, column in zip(values, columns, strict=True) if column.kind == "loss"])

@@ -13,8 +13,8 @@ ROOT = Path(gd.__file__).parent
 CHAIN = (
     "notation", "refusal", "dialect", "arrays", "cells", "remedies", "sniffer", "table", "decoding", "stream", "data",
     "columns", "signs", "moments", "scanning", "joining", "reading", "degeneracy", "problems", "backends", "optimizers",
-    "training", "sweep", "method", "limits", "comparison", "diagnosis", "record", "cure", "epoch_table", "figures", "report", "archive", "smtp",
-    "mail", "outbox", "cli",
+    "training", "sweep", "method", "limits", "comparison", "diagnosis", "record", "cure", "epoch_table", "figures", "report",
+    "archive", "smtp", "mail", "outbox", "cli",
 )  # fmt: skip
 
 
