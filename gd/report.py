@@ -14,10 +14,12 @@ import numpy as np
 
 from gd.changes import changes
 from gd.coefficients import coefficients
+from gd.cure import cure, epochs_to_flat, plural, rounded, wrong_gradients
 from gd.dialect import Format
+from gd.epoch_table import epoch_table
 from gd.figures import THEMED, Picture
 from gd.notation import apart, count, number, ordinal, visible
-from gd.record import EpochLog, Fit, Record
+from gd.record import EpochLog, Record
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -27,7 +29,6 @@ __all__ = [
     "WORDS",
     "Report",
     "Table",
-    "cells",
     "environment",
     "equations",
     "headline",
@@ -35,9 +36,8 @@ __all__ = [
     "rates_sentence",
     "rates_table",
     "render",
-    "sampled_epochs",
     "sentence",
-    "shown_epochs",
+    "unbroken",
 ]
 
 SYMBOLS = {"converged": "✓", "exhausted": "…", "diverged": "✕", "disagree": "≠", "failed": "!"}
@@ -53,9 +53,6 @@ _MARKS = {
     "'": "apostrophe", "_": "underscore",
 }  # fmt: skip
 _UNREADABLE = "Could not be read"
-_ALL_ROWS = 100  # up to so many epochs the table holds each
-_SAMPLED_ROWS = 60
-_WEIGHT_COLUMNS = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,7 +95,7 @@ def sentence(record: Record, *, plain: bool = False) -> str:
         return record.error.message
     assert record.comparison is not None
     if record.verdict == "converged":
-        text, remedy = f"{_titles(record)} reached the optimum after {_epochs(record)} epochs", ""
+        text, remedy = f"{_titles(record)} reached the optimum{_within(record, num)} after {_epochs(record)} epochs", ""
         if (short := _short_of_the_optimum(record)) is not None:
             text = f"{_titles(record)} came to rest after {_epochs(record)} epochs, {_above(short, record, num)}"
             flat = record.diagnosis is None or record.diagnosis.condition is None or record.diagnosis.condition > 1e4
@@ -139,6 +136,27 @@ def _short_of_the_optimum(record: Record) -> float | None:
     return excess if excess > 1e-6 * min(first, record.diagnosis.target_variance or first) else None
 
 
+def _within(record: Record, num: Any) -> str:
+    """How near the furthest weight of any backend has come to the optimum, beside the largest of the optimum's weights.
+
+    Weights as trained, in which a step of one is as long as a step of another; nothing where they are not unique.
+    """
+    found, sizes = record.diagnosis, record.training.scale or (1.0,) * len(record.dataset.features)
+    assert found is not None
+    if found.rank != found.parameters or found.rank is None:
+        return ""
+    optimum = [(found.optimum[name] or 0.0) * size for name, size in zip(record.dataset.features, sizes, strict=True)]
+    largest = max(map(abs, optimum), default=0.0)
+    ways = [
+        abs((weight or 0.0) * size - best)
+        for fit in record.fits
+        for weight, size, best in zip(fit.weights.values(), sizes, optimum, strict=True)
+    ]
+    if not (0 < largest < math.inf and 0 < max(ways) / largest < 1e-3):  # at it, or so far that it is said in other words
+        return ""
+    return f" to within {num(_upwards(max(ways) / largest), 1)}"
+
+
 def _ambiguity(record: Record) -> str:
     """That several weights are equally good, where they are."""
     found, rows = record.diagnosis, record.dataset.rows_used
@@ -147,7 +165,7 @@ def _ambiguity(record: Record) -> str:
         return ""
     few = rows is not None and rows < found.parameters
     why = (
-        f"{_plural(rows or 0, 'row')} for {count(found.parameters)} parameters"
+        f"{plural(rows or 0, 'row')} for {count(found.parameters)} parameters"
         if few
         else (f"the columns determine {count(found.rank)} of {count(found.parameters)}")
     )
@@ -158,7 +176,7 @@ def _disagreement(record: Record, num: Any) -> str:
     assert record.comparison is not None
     assert record.diagnosis is not None
     begin = f"They part at epoch {count(record.comparison.first_epoch_apart)}."
-    wrong = _wrong_gradients(record)
+    wrong = wrong_gradients(record)
     if not wrong:
         rest = "train in float64" if record.training.dtype != "float64" else "look at the gap by epoch"
         return f"{begin} Every gradient is that of the stated loss, and the gap is more than rounding explains: {rest}."
@@ -187,7 +205,7 @@ def _divergence(record: Record, num: Any) -> str:
         return f"{text}; the loss was last finite at epoch {count(worst.last_finite_epoch)}.{remedy}"
     if worst.loss is None:
         return f"{text}; the loss was never finite.{remedy}"
-    return f"{text}; after {_plural(worst.epochs)} the loss stands at {num(worst.loss)} and rises.{remedy}"
+    return f"{text}; after {plural(worst.epochs)} the loss stands at {num(worst.loss)} and rises.{remedy}"
 
 
 def how_written(found: Format) -> list[tuple[str, str]]:
@@ -232,9 +250,9 @@ def rates_sentence(record: Record) -> str:
         whose = "" if alike else f" with {first.title}"
         text = f"All {total} learning rates diverged{whose}; the smallest, {rates}, is the one trained with."
     elif best.outcome == "converged":
-        text = f"Of {total} learning rates {rates} was the best: it reached the optimum after {_plural(best.epochs)}."
+        text = f"Of {total} learning rates {rates} was the best: it reached the optimum after {plural(best.epochs)}."
     else:
-        text = f"Of {total} learning rates {rates} was the best: after {_plural(best.epochs)} its loss was "
+        text = f"Of {total} learning rates {rates} was the best: after {plural(best.epochs)} its loss was "
         text += f"{_above(best.excess_loss, record, number)}."
     if alike:
         if gone[first.title] and best.outcome != "diverged":
@@ -277,7 +295,7 @@ def rates_table(record: Record) -> Table:
 def _exhaustion(record: Record, num: Any) -> str:
     found, settings = record.diagnosis, record.training
     assert found is not None
-    text = f"After {_plural(max(fit.epochs for fit in record.fits))} the loss is {_above(found.excess_loss, record, num)}"
+    text = f"After {plural(max(fit.epochs for fit in record.fits))} the loss is {_above(found.excess_loss, record, num)}"
     if found.stable_below is not None and (settings.learning_rate or 0) >= found.stable_below:
         half = number(found.stable_below / 2, 2, plain=True).replace(",", "")
         return (
@@ -285,22 +303,22 @@ def _exhaustion(record: Record, num: Any) -> str:
             f"{num(found.stable_below, 3)}. Try --learning-rate {half}."
         )
     if found.predicted_epochs is not None and found.predicted_epochs <= settings.epochs:
-        flat = _epochs_to_flat(record)
-        need = f": that takes about {count(_rounded(flat))} epochs" if flat else ", and rounding may keep it from it"
+        flat = epochs_to_flat(record)
+        need = f": that takes about {count(rounded(flat))} epochs" if flat else ", and rounding may keep it from it"
         return f"{text}, but the gradient has not yet fallen to {num(settings.tolerance)} of its first length{need}."
     if found.predicted_epochs is None:
         rate, need = num(settings.learning_rate), found.reasons["predicted_epochs"]
         text = f"{text}; at the rate {rate} it would take {need} to close it"
         if found.predicted_epochs_best is not None:
-            return f"{text}, and {count(_rounded(found.predicted_epochs_best))} at {num(found.best_rate, 2)}."
+            return f"{text}, and {count(rounded(found.predicted_epochs_best))} at {num(found.best_rate, 2)}."
         return f"{text}.{_condition_remedy(record)}"
     aim = f"would bring what is above it to {num(1e-6)} of what it was"
-    more = f"about {count(_rounded(found.predicted_epochs))} epochs"
+    more = f"about {count(rounded(found.predicted_epochs))} epochs"
     best = found.predicted_epochs_best
     if best is not None and best <= settings.epochs:
         return f"{text}; {more}, or a rate of {num(found.best_rate, 2)} instead of {num(settings.learning_rate, 2)}, {aim}."
     if best is not None and best < found.predicted_epochs:
-        return f"{text}; {more}, or {count(_rounded(best))} at a rate of {num(found.best_rate, 2)}, {aim}."
+        return f"{text}; {more}, or {count(rounded(best))} at a rate of {num(found.best_rate, 2)}, {aim}."
     return f"{text}; {more} {aim}.{_condition_remedy(record)}"
 
 
@@ -328,92 +346,6 @@ def _above(excess: float | None, record: Record, num: Any) -> str:
         if excess < 1e4 * optimum:
             return f"{num(1 + excess / optimum, 3)} times the optimum's"
     return f"{num(excess, 2)} above the optimum"
-
-
-def _epochs_to_flat(record: Record) -> int | None:
-    """Epochs after which the gradient norm would meet the tolerance, had it gone on shrinking at the slowest rate."""
-    assert record.diagnosis is not None
-    factor = record.diagnosis.contraction
-    norms = [fit.gradient_norm for fit in record.fits if fit.gradient_norm]
-    first = record.diagnosis.first_gradient_norm
-    if not (0 < factor < 1 and norms and first and record.training.tolerance):
-        return None
-    missing = math.log(max(norms) / (record.training.tolerance * first)) / -math.log(factor)
-    return max(fit.epochs for fit in record.fits) + max(math.ceil(missing), 1)
-
-
-def _wrong_gradients(record: Record) -> list[Fit]:
-    """Fits whose backend's gradient is not that of the loss that it states."""
-    assert record.diagnosis is not None
-    wrong = []
-    for fit in record.fits:
-        ratio, error = record.diagnosis.gradient_ratio[fit.backend], record.diagnosis.gradient_error[fit.backend]
-        if ratio is not None and error is not None and max(abs(ratio - 1), error) > 1e-3:
-            wrong.append(fit)
-    return wrong
-
-
-def sampled_epochs(epochs: int, most: int = _ALL_ROWS, rows: int = _SAMPLED_ROWS) -> list[int]:
-    """Epochs for a table: all up to `most`; above that `rows` of them, dense early and ending with the last."""
-    if epochs <= most:
-        return list(range(epochs))
-    chosen = {0, epochs - 1}
-    size = rows
-    while len(chosen) < rows:
-        chosen = set(np.unique(np.geomspace(1, epochs, size).round().astype(int) - 1).tolist())
-        size += 1
-    ordered = sorted(chosen)
-    return ordered if len(ordered) <= rows else [*ordered[: rows - 1], epochs - 1]
-
-
-def shown_epochs(record: Record, log: EpochLog, most: int = _ALL_ROWS, rows: int = _SAMPLED_ROWS) -> list[int]:
-    """Epochs for a table that has weights in it: `sampled_epochs` of those after which they were kept."""
-    every = record.training.keep_weights or 1
-    kept = range(every - 1, len(log), every)
-    if len(log) % every == 0:
-        return [kept[j] for j in sampled_epochs(len(kept), most, rows)]
-    return [*(kept[j] for j in sampled_epochs(len(kept), most - 1, rows - 1)), len(log) - 1]
-
-
-def cells(log: EpochLog, column: str, epochs: Sequence[int], digits: int = 4) -> list[str]:
-    """What a column of a table says at some epochs; a dash where the log has no entry."""
-    where, values = log.entries(column)
-    found, there = np.searchsorted(where, epochs), np.isin(epochs, where)
-    return [number(float(values[j]), digits, keep_zeros=True) if known else "—" for j, known in zip(found, there, strict=True)]
-
-
-def epoch_table(record: Record, log: EpochLog) -> Table:
-    """The table of epoch logs: epoch, then loss, weights and gradient norm of each backend, then the gap.
-
-    The loss and the gradient are those before the epoch's step, the weights those after it. Where weights were thinned, only
-    epochs after which they were kept are shown.
-    """
-    shown = shown_epochs(record, log)
-    features = record.dataset.features[:_WEIGHT_COLUMNS]
-    groups: list[tuple[str, int]] = [("", 1)]
-    heads, columns = ["epoch"], []
-    for fit in record.fits:
-        names = ["loss", *(f"weight_{feature}" for feature in features)]
-        titles = ["loss", *(visible(feature, 24) for feature in features)]
-        if record.training.intercept:
-            names.append("intercept")
-            titles.append("intercept")
-        names.append("gradient_norm")
-        titles.append("gradient norm")
-        groups.append((fit.title, len(names)))
-        heads += titles
-        columns += [f"{fit.backend}_{name}" for name in names]
-    if len(record.fits) > 1:
-        groups.append(("gap", 2))
-        heads += ["loss", "weights"]
-        columns += ["loss_gap", "weight_gap"]
-    rows = tuple(zip(map(count, shown), *(cells(log, name, shown) for name in columns), strict=True))
-    parts = [f"showing {count(len(shown))} of {count(len(log))} epochs"] if len(shown) < len(log) else []
-    if (every := record.training.keep_weights) is not None and every > 1:
-        parts.append(f"the weights of every {ordinal(every)} epoch are kept")
-    if len(features) < len(record.dataset.features):
-        parts.append(f"showing the weights of {len(features)} of {len(record.dataset.features)} features")
-    return Table(tuple(groups), tuple(heads), rows, ", ".join(parts))
 
 
 def notebook_tables(record: Record, log: EpochLog) -> list[tuple[str, Table]]:
@@ -487,7 +419,8 @@ def render(report: Report) -> str:
             notebook=notebook_tables(record, log) if log is not None else [],
             rates=(rates_sentence(record), rates_table(record)) if record.sweep is not None else None,
             written=how_written(record.dataset.format) if record.dataset.format is not None else [],
-            wrong=_wrong_gradients(record) if record.fits else [],
+            wrong=wrong_gradients(record) if record.fits else [],
+            cure=cure(record),
         )
     )
 
@@ -518,7 +451,14 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"number": number, "count": count, "ordinal": ordinal, "visible": visible, "when": _when}
+    made.filters |= {
+        "number": _number,
+        "unbroken": unbroken,
+        "count": count,
+        "ordinal": ordinal,
+        "visible": visible,
+        "when": _when,
+    }
     made.globals |= {"SYMBOLS": SYMBOLS, "headline": headline}
     return made
 
@@ -527,6 +467,15 @@ def _templates() -> Path:
     """Beside the code in an installed wheel, at the top of the repository in a clone."""
     here = Path(__file__).parent
     return here / "templates" if (here / "templates").is_dir() else here.parent / "templates"
+
+
+def unbroken(text: str) -> str:
+    """Words in which no line ends within a power of ten."""
+    return text.replace(" × 10", "\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}10")
+
+
+def _number(value: float | None, digits: int = 4, *, keep_zeros: bool = False, plain: bool = False) -> str:
+    return unbroken(number(value, digits, keep_zeros=keep_zeros, plain=plain))
 
 
 def _when(moment: Any) -> str:
@@ -550,13 +499,3 @@ def _upwards(gap: float | None) -> float | None:
         return gap
     unit = 10.0 ** math.floor(math.log10(gap))
     return math.ceil(gap / unit) * unit
-
-
-def _plural(number: int, what: str = "epoch") -> str:
-    return f"{count(number)} {what}{'' if number == 1 else 's'}"
-
-
-def _rounded(epochs: int) -> int:
-    """To two significant digits, upwards: a prediction claims no more."""
-    unit: int = 10 ** max(len(str(epochs)) - 2, 0)
-    return -(-epochs // unit) * unit

@@ -216,7 +216,7 @@ def test_the_main_job(environment: dict[str, str], tmp_path: Path) -> None:
     done = gd(["run", str(bundled("penguins")), "--target", "body_mass_g"], environment, tmp_path)
     assert (0, "") == (done.returncode, done.stderr)
     first, second, third = done.stdout.splitlines()
-    assert first.startswith("✓ penguins: Converged. NumPy and PyTorch reached the optimum after ")
+    assert first.startswith("✓ penguins: Converged. NumPy and PyTorch reached the optimum to within ")
     assert (tmp_path / second.strip()).is_file()
     assert "All reports: reports/index.html" == third
     assert (tmp_path / "reports" / "index.html").is_file()

@@ -14,7 +14,8 @@ CHAIN = (
     "notation", "refusal", "dialect", "arrays", "cells", "remedies", "sniffer", "table", "decoding", "stream", "data",
     "columns", "signs", "moments", "sampling", "scanning", "joining", "reading", "degeneracy", "inference", "problems",
     "backends", "optimizers", "training", "sweep", "method", "limits", "comparison", "diagnosis", "record", "coefficients",
-    "history", "retention", "changes", "quality", "figures", "report", "overview", "archive", "smtp", "mail", "outbox", "cli",
+    "history", "retention", "changes", "cure", "epoch_table", "quality", "figures", "report", "overview", "archive", "smtp",
+    "mail", "outbox", "cli",
 )  # fmt: skip
 
 

@@ -10,10 +10,11 @@ from urllib.parse import quote, urlsplit
 from zoneinfo import ZoneInfo
 
 from gd.changes import per_cent
+from gd.epoch_table import cells, shown_epochs
 from gd.figures import loss_words
 from gd.notation import count, number, visible
 from gd.record import EpochLog, Fit, Record
-from gd.report import Table, cells, headline, sentence, shown_epochs
+from gd.report import Table, headline, sentence
 
 __all__ = ["FEATURES", "NAME", "Digest", "Item", "Section", "date", "kicker", "opening", "rest", "sections", "subject", "worst"]
 

@@ -1,0 +1,343 @@
+"""Why a run went wrong, and the command that would cure it: from its record alone."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gd.notation import count, number, visible
+from gd.record import Fit, Record
+
+__all__ = ["Cure", "changed", "cure", "epochs_to_flat", "plural", "rounded", "without", "wrong_gradients"]
+
+_STEEP = 1e4  # condition number from which some directions are far flatter than others
+_CLOSE = 1e-6  # of the first excess loss: where a descent counts as having arrived
+_MOST = 10**7  # epochs that are worth advising
+_VALUE = r"[\w.,+-]+"
+_SETTING = (
+    rf"(?: --(?:loss|optimizer|learning-rate|epochs|tolerance|keep-weights|dtype|method|backends) {_VALUE}"
+    r"| --(?:no-)?(?:intercept|standardize))"
+)
+_OPTION = r"--[a-z][a-z-]*(?:[ =](?:'[^']*'|[^\s'-]\S*))?"
+_READS = re.compile(rf"({_OPTION}(?: {_OPTION})*) (?:would read|takes) (?:it|them)\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Cure:
+    """What went wrong, why, and what to do about it."""
+
+    reasons: tuple[str, ...]
+    advice: str = ""  # what the command does
+    command: str | None = None  # to be copied into a shell; None where no setting helps
+
+
+def cure(record: Record) -> Cure | None:
+    """The reasons for a verdict that nobody hoped for, and the run's own command with the setting changed that cures it.
+
+    Returns:
+        None where nothing went wrong.
+    """
+    if record.error is not None:
+        return _reading(record)
+    found = record.diagnosis
+    assert found is not None
+    if record.verdict == "disagree":
+        return _disagreement(record)
+    rate, limit = record.training.learning_rate or 0.0, found.stable_below
+    if record.verdict == "diverged" or (record.verdict == "exhausted" and limit is not None and rate >= limit):
+        return _divergence(record)
+    if record.verdict == "exhausted":
+        return _exhaustion(record)
+    return _flatness(record)
+
+
+def wrong_gradients(record: Record) -> list[Fit]:
+    """Fits whose backend's gradient is not that of the loss that it states."""
+    assert record.diagnosis is not None
+    wrong = []
+    for fit in record.fits:
+        ratio, error = record.diagnosis.gradient_ratio[fit.backend], record.diagnosis.gradient_error[fit.backend]
+        if ratio is not None and error is not None and max(abs(ratio - 1), error) > 1e-3:
+            wrong.append(fit)
+    return wrong
+
+
+def epochs_to_flat(record: Record) -> int | None:
+    """Epochs after which the gradient norm would meet the tolerance, had it gone on shrinking at the slowest rate."""
+    assert record.diagnosis is not None
+    factor = record.diagnosis.contraction
+    norms = [fit.gradient_norm for fit in record.fits if fit.gradient_norm]
+    first = record.diagnosis.first_gradient_norm
+    if not (0 < factor < 1 and norms and first and record.training.tolerance):
+        return None
+    missing = math.log(max(norms) / (record.training.tolerance * first)) / -math.log(factor)
+    return max(fit.epochs for fit in record.fits) + max(math.ceil(missing), 1)
+
+
+def rounded(epochs: int) -> int:
+    """To two significant digits, upwards: a prediction claims no more."""
+    unit: int = 10 ** max(len(str(epochs)) - 2, 0)
+    return -(-epochs // unit) * unit
+
+
+def plural(number: int, what: str = "epoch") -> str:
+    """A number of things, in words."""
+    return f"{count(number)} {what}{'' if number == 1 else 's'}"
+
+
+def changed(command: str, **settings: str | None) -> str:
+    """A run's command with other settings of the training: its last words, as `gd.record.command` writes them.
+
+    Args:
+        command: as a record holds it.
+        settings: by their names in `Training`; None takes a setting back to its default.
+    """
+    match = re.search(f"{_SETTING}+$", command)
+    start = len(command) if match is None else match.start()
+    options = {re.sub("^ --(no-)?|(?<=\\w) .*", "", word): word for word in re.findall(_SETTING, command[start:])}
+    for name, said in settings.items():
+        option = name.replace("_", "-")
+        if said is None:
+            options.pop(option, None)
+        else:
+            options[option] = f" --{option} {said}"
+    return command[:start] + "".join(options.values())
+
+
+def without(command: str, columns: Sequence[str]) -> str | None:
+    """A run's command that leaves columns out; None where it holds what only a shell can read."""
+    if "$'" in command or not columns:
+        return None
+    words, done = shlex.split(command), False
+    for j, word in enumerate(words):
+        name, equals, said = word.partition("=")
+        if name not in {"--features", "--leave-out"}:
+            continue
+        at = j if equals else j + 1
+        names = next(csv.reader([said if equals else words[at]]))
+        if name == "--features":
+            names = [one for one in names if one not in columns]
+            if not names:
+                return None
+            done = True
+        elif not done:
+            names, done = [*names, *(one for one in columns if one not in names)], True
+        words[at] = f"{name}={_row(names)}" if equals else _row(names)
+    if not done:
+        row = _row(columns)
+        words += [f"--leave-out={row}"] if row.startswith("-") else ["--leave-out", row]
+    return shlex.join(words)
+
+
+def _row(names: Sequence[str]) -> str:
+    """Names as one row of a CSV, which is how the command reads them."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerow(names)
+    return text.getvalue().removesuffix("\r\n")
+
+
+def _divergence(record: Record) -> Cure:
+    found, rate = record.diagnosis, record.training.learning_rate
+    assert found is not None
+    assert rate is not None
+    reasons = []
+    limit = found.stable_below
+    unstable = limit is not None and rate >= limit
+    if unstable:
+        grows = f", and the way that is left grows by the factor {number(found.contraction)} an epoch" * (found.contraction > 1)
+        reasons.append(
+            f"Steps are stable below 2/λmax = {number(limit)}, where λmax = {number(found.curvature[1])} is the largest "
+            f"curvature of the loss. A step of {number(rate)} leads past the optimum by more than it came from it{grows}."
+        )
+    for fit in wrong_gradients(record):
+        ratio = found.gradient_ratio[fit.backend]
+        reasons.append(f"{fit.title}’s gradient is {number(ratio, keep_zeros=True)} times the gradient of the stated loss.")
+    reasons += _last_finite(record)
+    if unstable and limit is not None:
+        advice = f"Half the limit is a step that converges. The same run with a learning rate of {_typed(limit / 2)}:"
+        return Cure(tuple(reasons), advice, changed(record.run.command, learning_rate=_typed(limit / 2)))
+    return Cure(tuple(reasons), *_honest(record))
+
+
+def _last_finite(record: Record) -> list[str]:
+    """Where each loss was last finite, said once where it is the same."""
+    said: dict[str, list[str]] = {}
+    for fit in record.fits:
+        if fit.outcome != "diverged" or fit.loss is not None or fit.last_finite_epoch is None:
+            continue
+        last = fit.last_finite_epoch
+        first = (
+            f"; from epoch {count(last + 1)} on it is not finite" if last + 1 < fit.epochs else ", where its gradient is not"
+        )
+        said.setdefault(f"last finite at epoch {count(last)}, where it was {number(fit.last_finite_loss)}{first}", []).append(
+            fit.title
+        )
+    whole = len(said) == 1
+    return [f"{'The' if whole else ' and '.join(titles) + '’s'} loss was {text}." for text, titles in said.items()]
+
+
+def _honest(record: Record) -> tuple[str, str | None]:
+    """Advice and command where a gradient is wrong, or the digits are too few."""
+    wrong = wrong_gradients(record)
+    if wrong and record.training.loss == "notebook":
+        return "With the gradient of the loss as it is stated:", changed(record.run.command, loss="mse")
+    if not wrong and record.training.dtype != "float64":
+        return "In double precision:", changed(record.run.command, dtype="float64")
+    return "", None
+
+
+def _disagreement(record: Record) -> Cure:
+    found, agreement = record.diagnosis, record.comparison
+    assert found is not None
+    assert agreement is not None
+    reasons = []
+    gaps = [("weights", agreement.max_relative_weight_gap), ("losses", agreement.max_relative_loss_gap)]
+    if agreement.compared_by == "predictions":
+        gaps[0] = ("predictions", agreement.max_relative_prediction_gap)
+    sizes = [f"{number(gap, 2)} between their {what}" for what, gap in gaps if gap is not None]
+    if sizes:
+        reasons.append(
+            f"Rounding explains a relative gap of {number(agreement.tolerance, 2)}. It is passed at epoch "
+            f"{count(agreement.first_epoch_apart)}; the largest is {' and '.join(sizes)}."
+        )
+    for fit in wrong_gradients(record):
+        ratio, rate = found.gradient_ratio[fit.backend], record.training.learning_rate
+        if ratio is not None and rate is not None and (found.gradient_error[fit.backend] or 0) <= 1e-3:
+            reasons.append(
+                f"{fit.title} walks as if the learning rate were {number(ratio * rate)} and not {number(rate)}, "
+                f"since its gradient is {number(ratio, keep_zeros=True)} times as long as it should be."
+            )
+        else:
+            reasons.append(f"{fit.title}’s gradient points another way than the steepest one of the stated loss.")
+    reasons += _last_finite(record)
+    advice, command = _honest(record)
+    if command is None and wrong_gradients(record):
+        advice = "No setting cures a wrong gradient: its formula has to be put right."
+    return Cure(tuple(reasons), advice, command)
+
+
+def _exhaustion(record: Record) -> Cure:
+    found, settings = record.diagnosis, record.training
+    assert found is not None
+    rate, flat = settings.learning_rate or 0.0, epochs_to_flat(record)
+    reasons, done = [], max(fit.epochs for fit in record.fits)
+    if flat is not None and flat <= _MOST:
+        reasons.append(
+            f"At the rate {number(rate)} the slowest direction keeps {_share(found.contraction)} of its way an epoch: the "
+            f"gradient is flat, {number(settings.tolerance)} of its first length, after about {count(rounded(flat))} "
+            f"epochs, {count(rounded(flat - done))} more than were run."
+        )
+    better = _rounded_down(found.best_rate) if found.best_rate else None
+    need = _epochs_at(record, better) if better else None
+    if need is not None and need <= _MOST and (flat is None or 2 * need < flat):
+        reasons.append(
+            f"At {number(better)}, next to the best fixed rate for this table, about {count(rounded(need))} are enough."
+        )
+    elif flat is None or flat > _MOST:
+        return _conditioned(record, reasons)
+    steep = _steep(record)
+    if better and need is not None and (flat is None or 2 * need < flat):
+        more = {"epochs": str(rounded(need))} if need > settings.epochs else {}
+        words = f" and {count(rounded(need))} epochs" if more else ""
+        advice = f"The same run with a learning rate of {_typed(better)}{words}:"
+        return Cure((*reasons, *steep), advice, changed(record.run.command, learning_rate=_typed(better), **more))
+    assert flat is not None
+    advice = f"The same run with {count(rounded(flat))} epochs:"
+    return Cure((*reasons, *steep), advice, changed(record.run.command, epochs=str(rounded(flat))))
+
+
+def _flatness(record: Record) -> Cure | None:
+    """Of a run that converged: None, but where its table does not determine the weights, or only just."""
+    found = record.diagnosis
+    assert found is not None
+    ambiguous = found.rank is not None and found.parameters is not None and found.rank < found.parameters
+    excess, first = found.excess_loss, found.first_excess_loss
+    short = bool(excess and first and excess > _CLOSE * min(first, found.target_variance or first))
+    if not (ambiguous or (short and (found.condition is None or found.condition >= _STEEP))):
+        return None
+    made = _conditioned(record, [])
+    return made if made.command is not None else None
+
+
+def _conditioned(record: Record, reasons: list[str]) -> Cure:
+    """The columns that make a loss far steeper in one direction than in another, and how to do without them."""
+    reasons = [*reasons, *_steep(record)]
+    found = record.diagnosis
+    assert found is not None
+    if not record.training.standardize and (found.condition is None or found.condition >= _STEEP):
+        advice = "The columns are trained as they are, whatever their sizes. The same run on standardised ones:"
+        return Cure(tuple(reasons), advice, changed(record.run.command, standardize=None))
+    alike = _repeating(record)
+    command = without(record.run.command, alike)
+    if command is None:
+        return Cure(tuple(reasons))
+    return Cure(tuple(reasons), f"The same run without {_listed(alike)}:", command)
+
+
+def _steep(record: Record) -> list[str]:
+    """How ill the loss is conditioned, and by which columns; nothing where it is not."""
+    found = record.diagnosis
+    assert found is not None
+    if found.condition is not None and found.condition < _STEEP:
+        return []
+    alike = _repeating(record)
+    which = f" by {_listed(alike)}, which nearly repeat{'s' if len(alike) == 1 else ''} other columns" if alike else ""
+    if found.condition is None:
+        return [f"Some directions of the loss are flat{which}: along them no step leads anywhere."]
+    return [
+        f"The loss is {number(found.condition, 2)} times as curved in one direction as in another{which}: "
+        "a step that the one allows is next to nothing along the other."
+    ]
+
+
+def _repeating(record: Record) -> list[str]:
+    """Columns of the CSV that repeat others, as the remarks name them; a feature made from text by its column."""
+    origins = {feature: one.column for one in record.dataset.encoded for feature in one.features}
+    names = [one.column for one in record.dataset.remarks if one.kind in {"duplicate", "collinear"} and one.column]
+    return list(dict.fromkeys(origins.get(name, name) for name in names))
+
+
+def _listed(names: Sequence[str], most: int = 3) -> str:
+    shown = [visible(name) for name in names[:most]]
+    if len(names) > most:
+        shown.append(f"{count(len(names) - most)} more")
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
+def _reading(record: Record) -> Cure | None:
+    """Of a table that could not be read: its command with the option that would read it, where the refusal names one."""
+    assert record.error is not None
+    match = _READS.search(record.error.message)
+    if match is None or any(option in record.run.command for option in re.findall(r"--[a-z-]+", match[1])):
+        return None
+    return Cure((), "The same run with the option that would read it:", f"{record.run.command} {match[1]}")
+
+
+def _epochs_at(record: Record, rate: float) -> int | None:
+    """Epochs from the start within which the gradient has surely met the tolerance at another rate."""
+    assert record.diagnosis is not None
+    curved = [value for value in record.diagnosis.eigenvalues if value > 0]
+    factor = max((abs(1 - rate * value) for value in curved), default=1.0)
+    if not 0 < factor < 1:
+        return None
+    return math.ceil(math.log(record.training.tolerance or _CLOSE) / math.log(factor)) + 1
+
+
+def _rounded_down(rate: float) -> float:
+    """To two significant digits, towards 0: rounded up a rate near the limit would be beyond it."""
+    unit = 10.0 ** (math.floor(math.log10(rate)) - 1)
+    return float(f"{math.floor(rate / unit * (1 + 1e-12)) * unit:.2g}")
+
+
+def _typed(rate: float) -> str:
+    """As an option is typed, whichever way people here write their numbers: to two significant digits."""
+    return repr(float(f"{rate:.2g}")).removesuffix(".0")
+
+
+def _share(factor: float) -> str:
+    return f"1 − {number(1 - factor, 2)}" if 0.9999 < factor < 1 else number(factor)
