@@ -204,12 +204,23 @@ def _column(values: Sequence[float | None], bars: Sequence[float | None] | None)
     sizes = [abs(value) for value in values if value is not None and math.isfinite(value) and value != 0]
     plain = not sizes or (min(sizes) >= _SHORTEST and max(sizes) < _LONGEST and max(sizes) < _WIDEST * min(sizes))
     written = [_written(value, plain) for value in values]
-    tails = [tail for text, tail in written if tail is not None]
-    longest = max(tails, key=len, default="")
+    tails = [tail for _, tail in written if tail is not None]
     return [
-        Cell(text + (tail or ""), "" if tail is None else longest[len(tail) :] or "", bar)
+        Cell(text + (tail or ""), "" if tail is None else _pad(tail, tails), bar)
         for (text, tail), bar in zip(written, bars or [None] * len(written), strict=True)
     ]
+
+
+def _pad(tail: str, tails: Sequence[str]) -> str:
+    """What the widest that may stand behind a decimal point has and this has not: decimals, or signs of an exponent."""
+    longest, exponents = max(tails, key=len), [one.partition(" × 10")[2] for one in tails]
+    digits = max(len(one.strip("⁻")) for one in exponents)
+    if digits == 0:
+        return longest[len(tail) :]
+    own = tail.partition(" × 10")[2]
+    start = longest[: len(longest) - len(longest.partition(" × 10")[2])] if not own else ""
+    minus = "" if own.startswith("⁻") or not any("⁻" in one for one in exponents) else "⁻"
+    return f"{start}{minus}{'⁰' * (digits - len(own.strip('⁻')))}"
 
 
 def _written(value: float | None, plain: bool) -> tuple[str, str | None]:
