@@ -25,9 +25,11 @@ from tests.conftest import run_tasks
 def test_a_run_leaves_the_promised_files(cases: dict[str, Path]) -> None:
     """Report, record, every epoch and the figures, in a folder named by start and chance; nothing of the work remains."""
     folder = cases["disagree"]
-    assert {"report.html", "run.json", "epochs.csv", "figures"} == {path.name for path in folder.iterdir()}
-    figures = {"loss.svg", "excess.svg", "weights.svg", "gradient.svg", "gap.svg", "path.svg"}
-    assert figures == {path.name for path in (folder / "figures").iterdir()}
+    assert {"report.html", "run.json", "epochs.csv", "fit.csv", "figures"} == {path.name for path in folder.iterdir()}
+    figures = ("loss", "excess", "weights", "gradient", "gap", "path", "steps", "predicted")
+    assert {f"{name}.{kind}" for name in figures for kind in ("svg", "csv")} == {
+        path.name for path in (folder / "figures").iterdir()
+    }
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     assert folder.name == record["run"]["id"]
     date, code = folder.name.rsplit("-", 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from pathlib import Path
 
@@ -12,23 +14,39 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
-from gd.archive import read
+from gd.archive import read, read_record
 from gd.data import Array, Source
 from gd.figures import POINTS, THEMED, decimate, draw
+from gd.figures.picture import table
 from gd.figures.style import label_ends
+from gd.figures.surface import _seen
 from gd.notation import number
+from gd.quality import from_csv
 from gd.report import Report, inline
 from gd.training import Training
 from tests.conftest import run_tasks, write_csv
 
-NAMES = {"loss", "excess", "weights", "gradient", "gap"}
+NAMES = {"loss", "excess", "weights", "gradient", "gap", "steps"}
 
 
-@pytest.mark.parametrize("verdict", ["converged", "exhausted", "diverged", "disagree"])
-def test_every_picture_is_there_with_its_words(verdict: str, reports: dict[str, Report]) -> None:
-    """Five pictures, one more for one or two parameters; each has a caption and an alt text with numbers."""
+def data_of(folder: Path, name: str) -> list[dict[str, str]]:
+    """The rows of a picture's CSV."""
+    return list(csv.DictReader((folder / "figures" / f"{name}.csv").read_text(encoding="utf-8").splitlines()))
+
+
+@pytest.mark.parametrize(
+    ("verdict", "more"),
+    [
+        ("converged", {"path", "bars", "residuals", "distribution", "predicted"}),
+        ("exhausted", {"path", "bars", "residuals", "distribution", "predicted"}),
+        ("diverged", {"path"}),
+        ("disagree", {"path", "predicted"}),  # whose residuals are all 0
+    ],
+)
+def test_every_picture_is_there_with_its_words(verdict: str, more: set[str], reports: dict[str, Report]) -> None:
+    """Six pictures, and those that make sense for the verdict; each has a caption and an alt text with numbers."""
     pictures = reports[verdict].pictures
-    assert NAMES | ({"path"} if verdict == "disagree" else set()) == {picture.name for picture in pictures}
+    assert NAMES | more == {picture.name for picture in pictures}
     for picture in pictures:
         assert re.search(r"\d", picture.alt)
         assert picture.caption.endswith(".")
@@ -44,11 +62,13 @@ def test_alt_texts_state_the_numbers(reports: dict[str, Report]) -> None:
 
 
 @pytest.mark.parametrize("verdict", ["converged", "diverged", "disagree"])
-def test_pictures_are_the_same_bytes_each_time(verdict: str, reports: dict[str, Report]) -> None:
+def test_pictures_are_the_same_bytes_each_time(verdict: str, reports: dict[str, Report], cases: dict[str, Path]) -> None:
     """Drawn again from the same values, a picture does not change."""
     report = reports[verdict]
     assert report.log is not None
-    assert [p.svg for p in report.pictures] == [p.svg for p in draw(report.record, report.log)]
+    file = cases[verdict] / "fit.csv"
+    cells = from_csv(file.read_text(encoding="utf-8")) if file.exists() else None
+    assert [(p.svg, p.data) for p in report.pictures] == [(p.svg, p.data) for p in draw(report.record, report.log, cells)]
 
 
 def test_the_picture_of_a_sweep_holds_every_rate_and_the_limit(swept: Path) -> None:
@@ -213,13 +233,73 @@ def test_hostile_names_do_not_break_a_picture(tmp_path: Path) -> None:
 @pytest.mark.parametrize("features", [1, 2])
 @pytest.mark.parametrize("intercept", [True, False])
 def test_the_path_is_drawn_for_one_or_two_parameters(features: int, intercept: bool, tmp_path: Path) -> None:
-    """The parabola for one parameter, contours for two, nothing for more."""
+    """The parabola for one parameter, contours for two, the plane of the two principal curvatures for more."""
     rng = np.random.default_rng(3)
     X = rng.normal(size=(30, features))
     path = write_csv(tmp_path / "few.csv", X, X.sum(axis=1) + 1)
     folder = run_tasks(Source(path=str(path), target="y"), Training(intercept=intercept), tmp_path)
     found = {picture.name: picture.alt for picture in read(folder).pictures}
-    parameters = features + intercept
-    assert (parameters <= 2) == ("path" in found)
-    if parameters <= 2:
-        assert found["path"].startswith("Parabola" if parameters == 1 else "Contours")
+    first = {1: "Parabola", 2: "Contours of the loss around", 3: "Contours of the loss over its flattest"}
+    assert found["path"].startswith(first[features + intercept])
+
+
+@pytest.mark.parametrize("spike", [0, 1, 250, 499_999, 777_777, 999_998, 999_999])
+def test_a_path_keeps_its_furthest_step(spike: int) -> None:
+    """One step of 10⁶ that goes far is among the few that are drawn, and one outside the drawing is drawn outside."""
+    path = np.column_stack([np.geomspace(1, 1e-9, 10**6), np.geomspace(2, 1e-3, 10**6)])
+    path[spike] = 3.0, -5.0
+    seen = _seen(path, [0.0, 0.0], [4.0, 6.0])
+    assert len(seen) < 2000
+    assert [3.0, -5.0] in seen.tolist()
+    path[spike] = 1e9, 0.5
+    assert 80.0 == _seen(path, [0.0, 0.0], [4.0, 6.0])[:, 0].max()
+
+
+def test_the_plane_is_that_of_the_principal_curvatures(cases: dict[str, Path]) -> None:
+    """In it the path begins at -θ* in both directions, and each gradient step shrinks it by 1 - αλ, as theory says."""
+    record = read_record(cases["converged"])
+    found = record.diagnosis
+    assert found is not None
+    assert found.principal is not None
+    assert pytest.approx(np.eye(2), abs=1e-12) == np.array(found.principal) @ np.array(found.principal).T
+    rows = data_of(cases["converged"], "path")
+    steps = np.array([[float(row["flattest"]), float(row["steepest"])] for row in rows if row["line"] == "NumPy"])
+    assert record.training.learning_rate is not None
+    factor = 1 - record.training.learning_rate * np.array([found.eigenvalues[0], found.eigenvalues[-1]])
+    np.testing.assert_allclose(steps[1:20], steps[:19] * factor, atol=1e-9 * np.abs(steps).max())
+
+
+def test_the_data_of_a_picture_is_what_it_draws(cases: dict[str, Path], reports: dict[str, Report]) -> None:
+    """The loss of a short run whole, every digit; the limit on the line of the steps; the bars of all weights."""
+    folder, report = cases["converged"], reports["converged"]
+    assert report.log is not None
+    rows = data_of(folder, "loss")
+    for fit in report.record.fits:
+        drawn = [float(row["loss"]) for row in rows if row["line"] == fit.title]
+        assert report.log[f"{fit.backend}_loss"].tolist() == drawn
+    steps = {row["what"]: float(row["rate"]) for row in data_of(folder, "steps")}
+    assert report.record.diagnosis is not None
+    assert report.record.diagnosis.stable_below == steps["stable limit"]
+    bars = [row["feature"] for row in data_of(folder, "bars")]
+    assert sorted(report.record.dataset.features) == sorted(bars)
+
+
+def test_no_cell_of_a_picture_is_a_formula() -> None:
+    """Names get an apostrophe, numbers none."""
+    written = table(["=a", "b"], [["=1+1", -1.5], ["x;@y", 2.0], ["fine", 3.0]])
+    assert [["'=a", "b"], ["'=1+1", "-1.5"], ["x;'@y", "2.0"], ["fine", "3.0"]] == list(csv.reader(io.StringIO(written)))
+
+
+def test_the_last_finite_loss_is_marked(reports: dict[str, Report]) -> None:
+    """Where a run diverged, the caption names the epoch and the loss, and the picture has a cross there."""
+    picture = next(picture for picture in reports["diverged"].pictures if picture.name == "loss")
+    fit = reports["diverged"].record.fits[0]
+    assert f"{number(fit.last_finite_loss)} at epoch {fit.last_finite_epoch} (NumPy)" in picture.caption
+    assert "stroke: #b3261e; stroke-width: 2" in picture.svg
+
+
+def test_a_step_on_the_wrong_gradient_stands_where_it_leads(reports: dict[str, Report]) -> None:
+    """The notebook's NumPy walks five times as far as it was told."""
+    picture = next(picture for picture in reports["disagree"].pictures if picture.name == "steps")
+    assert re.search(r"as NumPy walks,0\.0(5|49999)", picture.data)
+    assert "PyTorch walks" not in picture.data

@@ -112,9 +112,10 @@ def test_the_verdict_comes_first(verdict: str, cases: dict[str, Path], reports: 
 
 @pytest.mark.parametrize("verdict", ["converged", "exhausted", "diverged", "disagree"])
 def test_rendered_again_it_is_the_same_byte_for_byte(verdict: str, cases: dict[str, Path], tmp_path: Path) -> None:
-    """From run.json and epochs.csv alone, elsewhere, comes the same page and the same pictures."""
-    for name in ("run.json", "epochs.csv"):
-        (tmp_path / name).write_bytes((cases[verdict] / name).read_bytes())
+    """From run.json, epochs.csv and fit.csv alone, elsewhere, comes the same page and the same pictures with their data."""
+    for name in ("run.json", "epochs.csv", "fit.csv"):
+        if name != "fit.csv" or verdict != "diverged":  # which has no fit
+            (tmp_path / name).write_bytes((cases[verdict] / name).read_bytes())
     write_report(tmp_path)
     for file in [cases[verdict] / "report.html", *sorted((cases[verdict] / "figures").iterdir())]:
         again = tmp_path / file.relative_to(cases[verdict])
@@ -133,7 +134,8 @@ def test_a_page_is_alone_and_harmless(verdict: str, cases: dict[str, Path]) -> N
         "content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'\"" in page
     )
     links = set(re.findall(r'href="([^"]+)"', page))
-    assert {"data:,", "epochs.csv", "run.json", "../../index.html"} == {link for link in links if link[0] != "#"}
+    data = {f"figures/{file.name}" for file in (cases[verdict] / "figures").glob("*.csv")}
+    assert {"data:,", "epochs.csv", "run.json", "../../index.html"} | data == {link for link in links if link[0] != "#"}
     assert page.count("<figure") == page.count('role="img" aria-label="') == page.count("<svg")
 
 
@@ -331,10 +333,10 @@ def test_a_long_run_is_reported_from_a_compressed_log(tmp_path: Path) -> None:
     """The table has rows with weights only and says so, links name the file that is there, and the page comes out again."""
     source = Source(path=str(bundled("penguins")), target="body_mass_g")
     folder = run_tasks(source, Training(epochs=150_001, learning_rate=1e-6, backends=("numpy",)), tmp_path / "first")
-    assert {"report.html", "run.json", "epochs.csv.gz", "figures"} == {path.name for path in folder.iterdir()}
+    assert {"report.html", "run.json", "epochs.csv.gz", "fit.csv", "figures"} == {path.name for path in folder.iterdir()}
     page = (folder / "report.html").read_text(encoding="utf-8")
     links = set(re.findall(r'href="([^"]+)"', page))
-    assert {"data:,", "epochs.csv.gz", "run.json", "../../index.html"} == {link for link in links if link[0] != "#"}
+    assert {"data:,", "epochs.csv.gz", "run.json", "../../index.html"} == {link for link in links if link[0] not in "#f"}
     text = text_of(page)
     assert "Showing 60 of 150,001 epochs, the weights of every 16th epoch are kept; all in epochs.csv.gz" in text
     assert "Weights kept of every 16th epoch, and the last" in text
@@ -346,7 +348,7 @@ def test_a_long_run_is_reported_from_a_compressed_log(tmp_path: Path) -> None:
     assert not any(cell.text in {"—", "not a number"} for row in table.rows for cell in row.cells)
     again = tmp_path / "again"
     again.mkdir()
-    for name in ("run.json", "epochs.csv.gz"):
+    for name in ("run.json", "epochs.csv.gz", "fit.csv"):
         (again / name).write_bytes((folder / name).read_bytes())
     write_report(again)
     for file in [folder / "report.html", *sorted((folder / "figures").iterdir())]:

@@ -91,13 +91,14 @@ def _predicted(record: Record, fit: Fit, found: Residuals, cells: Cells) -> Pict
 def _distribution(record: Record, fit: Fit, found: Residuals, cells: Cells) -> Picture:
     figure, axes = new_figure()
     bars, below, above = _apart(cells, 0)
-    left, width = bars.x[:, 0], bars.x[:, 1] - bars.x[:, 0]
-    axes.bar(left, bars.rows, width, align="edge", color=look(fit)[0], alpha=0.55, edgecolor=PAPER, linewidth=0.6, zorder=3)
+    edges, colour = np.append(bars.x[:, 0], bars.x[-1, 1]), look(fit)[0]
+    axes.stairs(bars.rows, edges, fill=True, color=colour, alpha=0.45, linewidth=0, zorder=3)
+    axes.vlines(edges[1:-1], 0, np.minimum(bars.rows[1:], bars.rows[:-1]), color=PAPER, linewidth=0.6, zorder=3)
     pad = 0.04 * float(np.ptp(bars.x))
     axes.set_xlim(float(bars.x.min()) - pad, float(bars.x.max()) + pad)
     axes.set_ylim(0, 1.08 * int(bars.rows.max()))
     if found.spread > 0:
-        _normal(axes, found, float(width.max()))
+        _normal(axes, found, float((bars.x[:, 1] - bars.x[:, 0]).max()))
     for far, edge, sign in ((below, 0.0, "<"), (above, 1.0, ">")):
         if far is not None:
             _mark(axes, [edge], [0.03], sign, axes.transAxes)
@@ -105,7 +106,7 @@ def _distribution(record: Record, fit: Fit, found: Residuals, cells: Cells) -> P
     plain_numbers(axes.yaxis)
     axes.set_xlabel(f"residual, {visible(record.dataset.target, 24)}")
     axes.set_ylabel("rows")
-    rest = _far(below, above, cells.x, "left", "right")
+    rest = _far(below, above, cells.x, "to the left", "to the right")
     highest = int(bars.rows.argmax())
     within = float(bars.rows[(np.abs(bars.x - found.mean) <= 2 * found.spread).all(axis=1)].sum() / found.rows)
     caption = f"How the residuals are spread. The line is normal, with the mean of all rows, {number(_mean(found))}, and"
@@ -153,7 +154,7 @@ def _rows(axes: Axes, cells: Cells, colour: str) -> str:
             _mark(axes, far.x.mean(axis=1), [edge] * len(far.rows), sign, axes.get_xaxis_transform())
     plain_numbers(axes.xaxis)
     plain_numbers(axes.yaxis)
-    return _far(below, above, cells.y, "bottom", "top")
+    return _far(below, above, cells.y, "below", "above")
 
 
 def _draw_squares(axes: Axes, cells: Cells, colour: str) -> None:
@@ -217,11 +218,11 @@ def _single(cells: Cells) -> bool:
 def _far(below: Cells | None, above: Cells | None, sides: Array, first: str, last: str) -> str:
     """What lies beyond the drawing."""
     said = [
-        f"{count(int(far.rows.sum()))} beyond the {edge} edge, as far as {number(end)}"
-        for far, edge, end in ((below, first, float(sides.min())), (above, last, float(sides.max())))
+        f"{count(int(far.rows.sum()))} {where}, as far as {number(end)}"
+        for far, where, end in ((below, first, float(sides.min())), (above, last, float(sides.max())))
         if far is not None
     ]
-    return f" Of the rows {' and '.join(said)}." if said else ""
+    return f" Triangles stand for rows further out: {', and '.join(said)}." if said else ""
 
 
 def _mean(found: Residuals) -> float:

@@ -7,6 +7,7 @@ import io
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -94,5 +95,6 @@ def _points(line: Line) -> Iterable[tuple[float, float]]:
     return zip(np.asarray(line.x).tolist(), np.asarray(line.y).tolist(), strict=True)
 
 
+@lru_cache(maxsize=1024)
 def _guarded(name: str) -> str:
     return re.sub(r"(^|[\t\r\n;,|])( *)(?=[=+\-@＝＋－＠])", r"\1\2'", visible(name, 400))

@@ -42,8 +42,8 @@ def parabola(record: Record, log: EpochLog) -> Picture:
         lift = base + curvature / 2 * (seen - optimum) ** 2
         drawn.append(Line(fit.title, seen, lift, colour))
         axes.plot(
-            seen, lift, color=colour, linestyle=dash, marker=marker, markersize=4 + position, linewidth=1, zorder=3 + position,
-            markerfacecolor=PAPER if position else colour, markevery=_marked(len(seen)), label=fit.title,
+            seen, lift, color=colour, linestyle=dash, marker=marker, markersize=4 + 2 * position, linewidth=1,
+            markerfacecolor="none" if position else colour, markevery=_marked(len(seen)), zorder=3 + position, label=fit.title,
         )  # fmt: skip
         labels.append(f"{fit.title} ends at {number(path[-1])} after {count(fit.epochs)} steps")
     axes.axvline(optimum, color=THEORY, linewidth=0.8, linestyle=(0, (1, 2)))
@@ -81,8 +81,8 @@ def contours(record: Record, log: EpochLog) -> Picture:
         seen = _seen(path, optimum, reaches)
         drawn.append(Line(fit.title, seen[:, 0], seen[:, 1], colour))
         axes.plot(
-            seen[:, 0], seen[:, 1], color=colour, linestyle=dash, marker=marker, markersize=4 + position, linewidth=1,
-            markerfacecolor=PAPER if position else colour, markevery=_marked(len(seen)), zorder=3 + position, label=fit.title,
+            seen[:, 0], seen[:, 1], color=colour, linestyle=dash, marker=marker, markersize=4 + 2 * position, linewidth=1,
+            markerfacecolor="none" if position else colour, markevery=_marked(len(seen)), zorder=3 + position, label=fit.title,
         )  # fmt: skip
         ends.append(f"{fit.title} ends at ({number(path[-1, 0])}, {number(path[-1, 1])})")
     axes.plot(*optimum, marker="+", markersize=11, color=INK, zorder=6, linestyle="none", label="optimum")
@@ -121,8 +121,8 @@ def plane(record: Record, log: EpochLog) -> Picture:
         seen = _seen(path, [0.0, 0.0], reaches)
         drawn.append(Line(fit.title, seen[:, 0], seen[:, 1], colour))
         axes.plot(
-            seen[:, 0], seen[:, 1], color=colour, linestyle=dash, marker=marker, markersize=4 + position, linewidth=1,
-            markerfacecolor=PAPER if position else colour, markevery=_marked(len(seen)), zorder=3 + position, label=fit.title,
+            seen[:, 0], seen[:, 1], color=colour, linestyle=dash, marker=marker, markersize=4 + 2 * position, linewidth=1,
+            markerfacecolor="none" if position else colour, markevery=_marked(len(seen)), zorder=3 + position, label=fit.title,
         )  # fmt: skip
         ends.append(f"{fit.title} ends at ({number(path[-1, 0], 2)}, {number(path[-1, 1], 2)})")
     axes.plot(0, 0, marker="+", markersize=11, color=INK, zorder=6, linestyle="none", label="optimum")
@@ -166,12 +166,13 @@ def steps(record: Record, log: EpochLog) -> Picture:
             rows.append((f"as {fit.title} walks", [ratio * rate], look(fit)[2], look(fit)[0]))
     rows.append(("best for the flattest", [found.best_rate], "D", THEORY))
     rows.append(("1/curvature", sorted((1 / curved).tolist()), "|", INK))
-    figure, axes = new_figure(0.75 + 0.34 * len(rows), top=0.9, left=0.34, right=0.96)
+    figure, axes = new_figure(0.95 + 0.34 * len(rows), top=0.9, left=0.34, right=0.96)
     every = [value for _, values, _, _ in rows for value in values] + [found.stable_below]
     low, high = math.log10(min(every)), math.log10(max(every))
     pad = max(0.12 * (high - low), 0.25)
     middle = rate_axis(axes, (10 ** max(low - pad, -300), 10 ** min(high + pad, 300)), None)
-    for place, (_, values, marker, colour) in enumerate(reversed(rows)):
+    places = [0.0, *(1.5 + place for place in range(len(rows) - 1))]  # with room for a word above the ticks
+    for place, (_, values, marker, colour) in zip(places, reversed(rows), strict=True):
         axes.plot(values, [place] * len(values), color=colour, marker=marker, markersize=7, linestyle="none", zorder=4)
         if marker == "|":
             axes.plot([values[0], values[-1]], [place, place], color=colour, linewidth=0.8, zorder=3)
@@ -185,9 +186,9 @@ def steps(record: Record, log: EpochLog) -> Picture:
                 said, (at, place), xytext=where, textcoords="offset points", color=INK, fontsize=9.5, va="center", ha=side,
                 zorder=5, bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1},
             )  # fmt: skip
-    axes.set_yticks(range(len(rows)), [name for name, *_ in reversed(rows)])
+    axes.set_yticks(places, [name for name, *_ in reversed(rows)])
     axes.tick_params(axis="y", length=0, labelcolor=INK)
-    axes.set_ylim(-0.6, len(rows) - 0.4)
+    axes.set_ylim(-0.6, places[-1] + 0.6)
     axes.grid(False, axis="y")
     axes.axvline(found.stable_below, color=LIMIT, linewidth=1.2, zorder=2)
     beyond(axes.axvspan(found.stable_below, axes.get_xlim()[1]))
