@@ -236,7 +236,7 @@ def _exhaustion(record: Record) -> Cure:
     need = _epochs_at(record, better) if better else None
     if need is not None and need <= _MOST and (flat is None or 2 * need < flat):
         reasons.append(
-            f"At {number(better)}, next to the best fixed rate for this table, about {count(rounded(need))} are enough."
+            f"At {number(better)}, close to the best fixed rate for this table, about {count(rounded(need))} epochs are enough."
         )
     elif flat is None or flat > _MOST:
         return _conditioned(record, reasons)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -37,7 +37,6 @@ __all__ = [
     "rates_table",
     "render",
     "sentence",
-    "unbroken",
 ]
 
 SYMBOLS = {"converged": "✓", "exhausted": "…", "diverged": "✕", "disagree": "≠", "failed": "!"}
@@ -451,31 +450,32 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {
-        "number": _number,
-        "unbroken": unbroken,
-        "count": count,
-        "ordinal": ordinal,
-        "visible": visible,
-        "when": _when,
-    }
+    made.filters |= {"count": count, "ordinal": ordinal, "visible": visible, "when": _when}
+    made.filters |= {"number": _unbroken(number), "unbroken": _unbroken(str)}
     made.globals |= {"SYMBOLS": SYMBOLS, "headline": headline}
     return made
+
+
+def _unbroken(words: Callable[..., str]) -> Callable[..., str]:
+    """A filter by whose words no line ends within a power of ten, where they stand in HTML."""
+    from jinja2 import pass_eval_context  # noqa: PLC0415
+    from jinja2.nodes import EvalContext  # noqa: PLC0415
+    from markupsafe import Markup, escape  # noqa: PLC0415
+
+    @pass_eval_context
+    def filtered(context: EvalContext, *arguments: Any, **options: Any) -> str:
+        text = words(*arguments, **options)
+        if not context.autoescape:
+            return text
+        return Markup(str(escape(text)).replace(" × 10", "&nbsp;×&nbsp;10"))  # noqa: S704  (escaped just before)
+
+    return filtered
 
 
 def _templates() -> Path:
     """Beside the code in an installed wheel, at the top of the repository in a clone."""
     here = Path(__file__).parent
     return here / "templates" if (here / "templates").is_dir() else here.parent / "templates"
-
-
-def unbroken(text: str) -> str:
-    """Words in which no line ends within a power of ten."""
-    return text.replace(" × 10", "\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}10")
-
-
-def _number(value: float | None, digits: int = 4, *, keep_zeros: bool = False, plain: bool = False) -> str:
-    return unbroken(number(value, digits, keep_zeros=keep_zeros, plain=plain))
 
 
 def _when(moment: Any) -> str:

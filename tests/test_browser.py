@@ -104,7 +104,7 @@ def test_axe_finds_nothing_in_a_report(name: str, scheme: str, opened: Open) -> 
     page = opened(name, scheme).page
     for width in (320, 1440):
         page.set_viewport_size({"width": width, "height": 800})
-        assert [] == findings(page, rows=width == 1440)
+        assert [] == findings(page, rows=width == 1440 and name in {"diverged", "disagree"})  # which have every kind of row
 
 
 def test_the_pages_that_list_runs_are_as_good(scheme: str, opened: Open, pages: dict[str, Path]) -> None:

@@ -38,7 +38,7 @@ def _without_marks(text: str) -> str:
 def text_of(page: str) -> str:
     """A page's words, its markup and styles removed."""
     body = page[page.index("<body>") :]
-    return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", body)))
+    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", body)))
 
 
 def test_sentence_of_a_converged_run(reports: dict[str, Report]) -> None:
