@@ -296,9 +296,11 @@ class _Pass:
         if part.values is not None:  # blocks come in the order of the file
             self._sample = (self._sample or Sample.none(len(part.values))).extended(part.values)
         used = self._rows - self._dropped
+        if self._values is None:
+            return
         if part.values is None or self._keep_rows is None or not self._keep_rows(used, len(self._columns)):
             self._values = None
-        elif self._values is not None:
+        else:
             self._values.append(part.values)
 
     def judge(self) -> dict[str, Holds]:

@@ -685,6 +685,11 @@ def test_a_reading_survives_a_folder(tmp_path: Path) -> None:
         assert kept.provenance == loaded.provenance
         assert kept.moments.R.tolist() == loaded.moments.R.tolist()
         assert kept.method == loaded.method
+        if kept.rows is None:
+            assert kept.sample is not None
+            assert loaded.sample is not None
+            np.testing.assert_array_equal(kept.sample.rows, loaded.sample.rows)
+            assert (kept.sample.level, kept.sample.of) == (loaded.sample.level, loaded.sample.of)
 
 
 # Several files as one

@@ -69,7 +69,7 @@ def test_numbers_that_are_not_finite_are_null_beside_a_reason(verdict: str, case
     for fit in record["fits"]:
         missing = {path.split(".")[1] for path in nulls(fit)} - {"last_finite_epoch", "last_finite_loss"}
         assert missing <= set(fit["reasons"])
-    missing = {path.removeprefix(".") for path in nulls(record["diagnosis"])} - {"hessian", "optimum_intercept"}
+    missing = {path.removeprefix(".") for path in nulls(record["diagnosis"])} - {"hessian", "principal", "optimum_intercept"}
     assert missing <= set(record["diagnosis"]["reasons"])
 
 

@@ -92,6 +92,7 @@ def contours(record: Record, log: EpochLog) -> Picture:
     axes.set_ylabel("intercept" if record.training.intercept else f"weight of {visible(names[1], 24)}{suffix}")
     legend(axes, record)
     plain_numbers(axes.xaxis)
+    axes.locator_params(axis="x", nbins=5)
     plain_numbers(axes.yaxis)
     caption = "The way over the loss surface: contours of equal loss, each mark where a step led to, beginning at 0."
     alt = f"Contours of the loss around the optimum ({number(optimum[0])}, {number(optimum[1])}): {'; '.join(ends)}."
@@ -137,10 +138,9 @@ def plane(record: Record, log: EpochLog) -> Picture:
     axes.set_ylabel(f"steepest direction, curvature {number(curvatures[1], 2)}")
     legend(axes, record)
     plain_numbers(axes.xaxis)
+    axes.locator_params(axis="x", nbins=5)
     plain_numbers(axes.yaxis)
-    caption = (
-        "The way down in the plane of the flattest and the steepest direction, from the optimum: contours of equal loss, each"
-    )
+    caption = "The way in the plane of the flattest and the steepest direction, from the optimum: contours of equal loss, each"
     caption += (
         f" mark where a step led to. Flattest is {_mostly(record, directions[0])}; steepest {_mostly(record, directions[1])}."
     )
@@ -200,7 +200,9 @@ def steps(record: Record, log: EpochLog) -> Picture:
     caption = (
         f"The learning rate is {number(rate / found.stable_below, 3)} times the stable limit, {within}. A direction arrives in"
     )
-    caption += " one step of 1/curvature: each has a tick, and how far the outer two are apart is the condition number."
+    caption += " one step of 1/curvature."
+    if len(curved) > 1:
+        caption += " Each has a tick, and how far the outer two are apart is the condition number."
     alt = f"Learning rate {number(rate)}, best rate for the flattest direction {number(found.best_rate)}, stable limit "
     alt += (
         f"{number(found.stable_below)}, 1/curvature from {number(float(1 / curved.max()))} to {number(float(1 / curved.min()))}"

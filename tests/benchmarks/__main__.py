@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.benchmarks import epochs, mails, passes, peers, processes, readers, scale, tables, workers
+from tests.benchmarks import drawing, epochs, mails, passes, peers, processes, readers, scale, tables, workers
 
 __all__ = ["RESULTS", "SECTIONS", "Section", "main", "merged", "split"]
 
@@ -40,6 +40,7 @@ SECTIONS = (
     Section("run", "`gd run --preset notebook`", processes.report_run),
     Section("import", "`import gd`", processes.report_import),
     Section("mails", "A mail", mails.report),
+    Section("drawing", "Figures and page", drawing.report),
 )
 
 
