@@ -239,7 +239,7 @@ def test_wrong_parameters_are_refused_before_anything_runs(tmp_path: Path) -> No
 def test_prefects_form_knows_every_setting() -> None:
     """The flow's parameter schema names the settings with their help and limits."""
     schema = training_report.parameters.model_dump()
-    assert {"sources", "training", "reports", "mail", "send", "skip_after", "runner"} == set(schema["properties"])
+    assert {"sources", "training", "reports", "mail", "send", "skip_after", "runner", "keep"} == set(schema["properties"])
     settings = schema["definitions"]["Training"]["properties"]
     assert set(Training.model_fields) == set(settings)
     assert 1 == settings["epochs"]["minimum"]
