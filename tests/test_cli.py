@@ -272,7 +272,7 @@ def test_a_refusal_names_the_options_that_read_the_file(environment: dict[str, s
     done = gd(line, environment, tmp_path)
     assert (0, "") == (done.returncode, done.stderr)
     assert "  Look at Absatz: 2 cells hold -999, and no other is beyond 12. If it stands for a missing value: " in done.stdout
-    report = max((tmp_path / "reports" / "laden").glob("[!.]*"))  # the newest
+    report = max((tmp_path / "reports" / "laden").glob("[!.]*/"))  # the newest
     record = json.loads((report / "run.json").read_text(encoding="utf-8"))
     assert ["Tag", "Filiale=Süd", "Filiale=West", "Preis", "Anteil"] == record["dataset"]["features"]
     assert sorted(line) == sorted(shlex.split(record["run"]["command"])[1:])

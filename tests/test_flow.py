@@ -6,6 +6,7 @@ import asyncio
 import errno
 import json
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
@@ -19,6 +20,8 @@ from prefect.client.schemas.objects import Artifact as Stored
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.exceptions import ParameterTypeError
 
+from flows.mailing import post_later
+from flows.recovery import Presence
 from flows.training_report import Batch, Ended, training_report
 from gd import figures, stream
 from gd.archive import records
@@ -28,7 +31,7 @@ from gd.figures import Picture
 from gd.quality import FitCells
 from gd.record import EpochLog, Record
 from gd.training import Training, preset
-from tests.conftest import write_csv
+from tests.conftest import run_tasks, write_csv
 
 pytestmark = [pytest.mark.server, pytest.mark.usefixtures("prefect_server")]
 
@@ -237,10 +240,28 @@ def test_wrong_parameters_are_refused_before_anything_runs(tmp_path: Path) -> No
         training_report([Source(path="a.csv", target="y")], wrong, str(tmp_path))
 
 
+def test_older_runs_go_and_what_mail_is_owed_of_stays(tmp_path: Path) -> None:
+    """The flow keeps as many runs as it is told, the one whose report could not be queued yet, and lists no other."""
+    source = Source(path=str(bundled("penguins")), target="body_mass_g")
+    old = [run_tasks(source, Training(epochs=3), tmp_path, "penguins") for _ in range(3)]
+    for number, folder in enumerate(old):
+        old[number] = folder.rename(folder.with_name(f"2020-01-0{number + 1}T02-00-00Z-0000000{number}"))
+    unsent = Presence(flow_run="x", name="x", key="x", moment=datetime(2020, 1, 1, tzinfo=UTC))
+    post_later(unsent, [old[0]], tmp_path)
+    state: Any = training_report([source], Training(epochs=3), str(tmp_path), keep="90d", return_state=True)
+    assert state.is_completed()
+    left = sorted(path.name for path in (tmp_path / "penguins").glob("*/"))
+    assert [old[0].name] == left[:1]
+    assert 2 == len(left)
+    page = (tmp_path / "penguins" / "index.html").read_text(encoding="utf-8")
+    assert [name for name in left if f'"{name}/report.html"' in page] == left
+    assert old[1].name not in page
+
+
 def test_prefects_form_knows_every_setting() -> None:
     """The flow's parameter schema names the settings with their help and limits."""
     schema = training_report.parameters.model_dump()
-    assert {"sources", "training", "reports", "mail", "send", "skip_after", "runner"} == set(schema["properties"])
+    assert {"sources", "training", "reports", "mail", "send", "skip_after", "runner", "keep"} == set(schema["properties"])
     settings = schema["definitions"]["Training"]["properties"]
     assert set(Training.model_fields) == set(settings)
     assert 1 == settings["epochs"]["minimum"]

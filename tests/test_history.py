@@ -259,7 +259,7 @@ def test_the_index_has_a_row_for_each_data_set(base: Record, tmp_path: Path) -> 
     assert 2 == page.count("/report.html")
     assert f'href="sales/{run_id(7)}/report.html"' in page
     assert "Loss of the last 8 runs: from 100,000 to 107,000, lowest 100,000, highest 107,000" in page
-    assert "<td>02 Jan 2031, 03:00:00 UTC</td>" in page
+    assert "next: 02 Jan 2031, 03:00:00 UTC" in page
     assert page == archive.write_index(tmp_path, ["costs"]).read_text(encoding="utf-8")  # a run by hand knows of no schedule
     assert "02 Jan 2031" not in archive.write_index(tmp_path, [], {"sales": None}).read_text(encoding="utf-8")
     drawing = page[page.index('<svg class="spark"') : page.index("</svg>") + 6]
