@@ -508,7 +508,8 @@ def test_a_record_of_before_draws_as_it_did(cases: dict[str, Path], tmp_path: Pa
     record = json.loads((cases["converged"] / "run.json").read_text(encoding="utf-8"))
     del record["inference"]
     (tmp_path / "run.json").write_text(json.dumps(record), encoding="utf-8")
-    (tmp_path / "epochs.csv").write_bytes((cases["converged"] / "epochs.csv").read_bytes())
+    for name in ("epochs.csv", "fit.csv"):
+        (tmp_path / name).write_bytes((cases["converged"] / name).read_bytes())
     write_report(tmp_path)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert 'class="equation"' in page
