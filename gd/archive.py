@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ import numpy as np
 
 from gd.arrays import Array, column
 from gd.figures import draw
+from gd.look import Look, is_chosen
 from gd.record import EpochLog, Record
 from gd.report import Report, render, render_index
 
@@ -152,19 +153,34 @@ def write_record(folder: Path, record: Record, log: EpochLog | None) -> None:
         _write_epochs(folder, log)
 
 
-def write_report(folder: Path) -> None:
-    """Draw the figures and render the page from a run's `run.json` and its epochs: the same bytes each time."""
-    report = read(folder)
+def write_report(folder: Path, look: Look | None = None) -> list[str]:
+    """Draw the figures and render the page from a run's `run.json` and its epochs: the same bytes each time.
+
+    Args:
+        folder: of the run.
+        look: of the report, where it is not that which `run.json` keeps.
+
+    Returns:
+        A line for each fault in a user's templates, in whose place ours stand.
+    """
+    report = read(folder, look)
     figures = folder / "figures"
     if report.pictures:
         figures.mkdir(exist_ok=True)
     for picture in report.pictures:
         _replace(figures / f"{picture.name}.svg", picture.svg)
-    _replace(folder / "report.html", render(report))
+    with (look or report.record.look()).applied() as used:
+        page = render(report)
+    _replace(folder / "report.html", page)
+    return used.faults
 
 
-def read(folder: Path) -> Report:
-    """Read a run back.
+def read(folder: Path, look: Look | None = None) -> Report:
+    """Read a run back, with its pictures.
+
+    Args:
+        folder: of the run.
+        look: of the pictures, where it is not that which `run.json` keeps.
 
     Raises:
         OSError: if a file is missing.
@@ -173,7 +189,9 @@ def read(folder: Path) -> Report:
     record, log = read_run(folder)
     if log is None:
         return Report(record, None)
-    return Report(record, log, draw(record, log), _epochs_file(folder).name)
+    with (look or record.look()).applied():
+        pictures = draw(record, log)
+    return Report(record, log, pictures, _epochs_file(folder).name)
 
 
 def read_run(folder: Path) -> tuple[Record, EpochLog | None]:
@@ -240,9 +258,12 @@ def write_index(reports: Path) -> Path:
     """Write the page that lists every run, in one step.
 
     Only one process at a time lists and writes: else the slower of two would put back a list without the other's run.
+    It is drawn as the `Look.applied` around it says; where there is none, as the newest run's report is.
     """
     with _alone(reports / _INDEX_LOCK):
-        page = render_index([(folder.relative_to(reports).as_posix(), record) for folder, record in records(reports)])
+        found = records(reports)
+        with nullcontext() if is_chosen() or not found else found[0][1].look().applied():
+            page = render_index([(folder.relative_to(reports).as_posix(), record) for folder, record in found])
         return _replace(reports / "index.html", page)
 
 

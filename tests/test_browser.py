@@ -11,8 +11,8 @@ import pytest
 from gd import archive
 from gd.data import DataError, Source
 from gd.record import Run, failed
-from gd.report import SYMBOLS, headline
 from gd.training import Training
+from gd.words import SYMBOLS, headline
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

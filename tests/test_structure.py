@@ -11,10 +11,10 @@ import gd
 
 ROOT = Path(gd.__file__).parent
 CHAIN = (
-    "notation", "refusal", "dialect", "arrays", "cells", "remedies", "sniffer", "table", "decoding", "stream", "data",
+    "notation", "look", "refusal", "dialect", "arrays", "cells", "remedies", "sniffer", "table", "decoding", "stream", "data",
     "columns", "signs", "moments", "scanning", "joining", "reading", "degeneracy", "problems", "backends", "optimizers",
-    "training", "sweep", "method", "limits", "comparison", "diagnosis", "record", "figures", "report", "archive", "smtp",
-    "mail", "outbox", "cli",
+    "training", "sweep", "method", "limits", "comparison", "diagnosis", "record", "figures", "words", "rendering", "report",
+    "archive", "smtp", "mail", "outbox", "cli",
 )  # fmt: skip
 
 
