@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -173,11 +174,20 @@ def visible(name: str, width: int = 60) -> str:
     Escaping for HTML is the template's business; this is for what no escaping makes readable: control characters, direction
     marks, spaces that are none, letters without ink.
     """
-    shown = "".join(c if legible(c) else c.encode("unicode_escape").decode() for c in name)
+    thin = _MARKS.get()[1]  # where it is a space that else would be shown: in a number it is ours
+    if thin and not legible(thin) and thin in name:
+        parts = re.split(rf"(?<=\d){thin}(?=\d{{3}}(?!\d))", name)
+        shown = thin.join(map(_escaped, parts))
+    else:
+        shown = _escaped(name)
     if len(shown) <= width:
         return shown
     tail = (width - 1) // 2  # names of a family differ at their ends
     return f"{shown[: width - 1 - tail]}…{shown[-tail:]}"
+
+
+def _escaped(name: str) -> str:
+    return "".join(c if legible(c) else c.encode("unicode_escape").decode() for c in name)
 
 
 def legible(name: str) -> bool:

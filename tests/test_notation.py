@@ -136,3 +136,10 @@ def test_a_format_is_that_of_its_thread_alone() -> None:
     barrier = Barrier(2)
     with ThreadPoolExecutor(2) as pool:
         assert ["1.234", "1234"] == list(pool.map(drawn, ("de", "plain")))
+
+
+def test_a_thin_space_is_shown_unless_it_is_ours_in_a_number() -> None:
+    """In a sentence with numbers that are written so; anywhere else it is as invisible as it was."""
+    assert "a\\u202fb 1\\u202f234" == visible("a\u202fb 1\u202f234")
+    with written_as("fr"):
+        assert "a\\u202fb 1\u202f234\u202f567 1\\u202f23" == visible("a\u202fb 1\u202f234\u202f567 1\u202f23")
