@@ -136,7 +136,7 @@ def test_no_matrix_is_pickled(batch: tuple[State[Any], list[Ended], Path]) -> No
     for item in task_runs(batch[0]):
         assert set(item.task_inputs) <= {
             "name", "source", "draft", "training", "backend", "learning_rate", "run", "checks",
-            "reports", "owner", "token", "__parents__", "files", "runner", "label", "file", "alone", "kinds", "key",
+            "reports", "owner", "token", "__parents__", "files", "look", "runner", "label", "file", "alone", "kinds", "key",
         }  # fmt: skip
 
 
@@ -239,7 +239,8 @@ def test_wrong_parameters_are_refused_before_anything_runs(tmp_path: Path) -> No
 def test_prefects_form_knows_every_setting() -> None:
     """The flow's parameter schema names the settings with their help and limits."""
     schema = training_report.parameters.model_dump()
-    assert {"sources", "training", "reports", "mail", "send", "skip_after", "runner"} == set(schema["properties"])
+    known = {"sources", "training", "reports", "mail", "send", "skip_after", "runner", "templates", "zone", "numbers"}
+    assert known == set(schema["properties"])
     settings = schema["definitions"]["Training"]["properties"]
     assert set(Training.model_fields) == set(settings)
     assert 1 == settings["epochs"]["minimum"]

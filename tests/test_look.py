@@ -84,7 +84,7 @@ def test_every_number_of_the_mail_is_the_same_number(numbers: str, cases: dict[s
     def parts(look: Look) -> list[str]:
         letter = compose(digest(*found, look=look), sender=SENDER, reply_to=None, now=NOW)
         content = letter.light or letter.content
-        message: EmailMessage = message_from_bytes(content, policy=policy.default)  # type: ignore[assignment]
+        message: EmailMessage = message_from_bytes(content, policy=policy.default)
         bodies = [message.get_body((kind,)) for kind in ("html", "plain")]
         return [words_of(body.get_content()) if body is not None else "" for body in bodies]
 
