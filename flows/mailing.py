@@ -115,7 +115,7 @@ def digest(presence: Presence, folders: Sequence[Path]) -> Digest:
         record, log = archive.read_run(folder)
         items.append(Item(record=record, log=log, folder=folder, previous=archive.previous(folder)))
     link = os.environ.get("GD_REPORTS_URL") or None
-    return Digest(presence.name, presence.key, presence.moment, items, presence.zone, link)
+    return Digest(presence.name, presence.key, presence.moment, items, presence.zone, link, presence.look)
 
 
 class Posted(NamedTuple):
@@ -123,6 +123,7 @@ class Posted(NamedTuple):
 
     queued: int  # recipients that are owed it now
     line: str  # says so; empty where nobody is to get anything
+    faults: tuple[str, ...] = ()  # in a user's templates
 
 
 class Owed(BaseModel):
@@ -159,11 +160,12 @@ def post(presence: Presence, folders: Sequence[Path], reports: Path, now: dateti
         first, *others = _keep(letter, headings, folders[0])
         more = f" and {len(others)} more beside it" if others else ""
         why = "Nothing was sent, as asked" if not send else "No mail server is configured (GD_SMTP_HOST)"
-        return Posted(0, f"{why}: the message lies in {first}{more}.{refusal}")
+        return Posted(0, f"{why}: the message lies in {first}{more}.{refusal}", letter.faults)
     with open_outbox(reports) as outbox:
         added = outbox.add(letter, headings, sender_owners=_inside(mailing.owners), kind="report", now=now)
     count = f"{added} message{'' if added == 1 else 's'} queued"
-    return Posted(added, f"{count if added else 'This report was queued before: nothing is sent twice'}.{refusal}")
+    line = count if added else "This report was queued before: nothing is sent twice"
+    return Posted(added, f"{line}.{refusal}", letter.faults)
 
 
 def post_later(presence: Presence, folders: Sequence[Path], reports: Path) -> None:
@@ -194,7 +196,8 @@ def post_owed(reports: Path, now: datetime) -> list[str]:
     for file in sorted((reports / _OWED).glob("*.json")):
         try:
             owed = Owed.model_validate_json(file.read_text(encoding="utf-8"))
-            lines.append(post(owed.presence, [folder for folder in owed.folders if folder.exists()], reports, now).line)
+            posted = post(owed.presence, [folder for folder in owed.folders if folder.exists()], reports, now)
+            lines.append(" ".join((posted.line, *posted.faults)))
             file.unlink(missing_ok=True)  # another delivery may have been as quick
         except (OSError, OutboxError, ValueError) as error:
             lines.append(f"{file.name} waits: {(str(error).splitlines() or ['no reason given'])[0].rstrip('.')}.")

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from flows.runners import Runner
 from gd.data import DataError, Source, expand
+from gd.look import Numbers, Zone
 from gd.mail import Mailing, refused
 from gd.notation import visible
 from gd.retention import Keep
@@ -41,6 +42,9 @@ class Parameters(BaseModel):
     skip_after: float | None = None
     runner: Runner = Runner()
     keep: Keep | None = None
+    templates: str | None = None
+    zone: Zone | None = None
+    numbers: Numbers = "en"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from gd import archive
+from gd.look import Look
 from gd.mail import Mailing
 
 __all__ = ["Interrupted", "Presence", "present", "recover", "unfinished"]
@@ -35,6 +36,7 @@ class Presence(BaseModel):
     zone: str = "UTC"
     deployment: str = ""  # its id; empty where a person ran the flow directly
     mailing: Mailing = Mailing()
+    look: Look = Look()
 
 
 class Interrupted(BaseModel):

@@ -23,6 +23,7 @@ from gd.degeneracy import degeneracy
 from gd.diagnosis import GradientCheck, Spectrum, check_gradient, diagnose, spectrum
 from gd.inference import infer
 from gd.limits import check_design, check_values
+from gd.look import Look
 from gd.optimizers import gradient_descent
 from gd.quality import FitCells, fit_quality
 from gd.reading import Reading
@@ -103,7 +104,13 @@ def train_with(name: str, backend: str, draft: Draft, training: Training, learni
 
 @task(name="compare", task_run_name="{name}: compare", cache_policy=NO_CACHE)
 def compare_traces(
-    name: str, draft: Draft, run: Run, training: Training, learning_rate: float, checks: Sequence[tuple[float, float]]
+    name: str,
+    draft: Draft,
+    run: Run,
+    training: Training,
+    learning_rate: float,
+    checks: Sequence[tuple[float, float]],
+    look: Look = Look(),  # noqa: B008  (frozen)
 ) -> None:
     """Compare the backends, diagnose the descent, and write `run.json` and the log of the epochs into the draft."""
     data = Reading.load(draft.work)
@@ -126,7 +133,7 @@ def compare_traces(
     estimates = infer(data.moments, optimum, determined.dependent, intercept=training.intercept)
     titles = [backends.get(backend).title for backend in training.backends]
     finished = run.model_copy(update={"finished": datetime.now(UTC)})
-    record = trained(finished, data, training, scaling, titles, traces, comparison, diagnosis, sweeps, estimates)
+    record = trained(finished, data, training, scaling, titles, traces, comparison, diagnosis, sweeps, estimates, look)
     features = data.provenance.features
     log = epoch_log(training.backends, traces, features, training.intercept, scaling, comparison, diagnosis)
     counted = _counted(draft, data, training, scaling, record, traces)
@@ -137,9 +144,9 @@ def compare_traces(
 
 
 @task(name="render", task_run_name="{name}: render", cache_policy=NO_CACHE)
-def render(name: str, draft: Draft) -> None:
-    """Draw the figures and the page from what `compare` wrote."""
-    archive.write_report(draft.path)
+def render(name: str, draft: Draft, look: Look = Look()) -> list[str]:  # noqa: B008
+    """Draw the figures and the page from what `compare` wrote; returns a line for each fault in a user's templates."""
+    return archive.write_report(draft.path, look)
 
 
 @task(name="archive", task_run_name="{name}: archive", cache_policy=NO_CACHE)

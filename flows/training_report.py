@@ -38,14 +38,15 @@ from flows.trigger import REPORTS
 from gd import archive, backends, reading
 from gd.changes import since
 from gd.data import DataError, Source, dataset_name, expand, expand_all
+from gd.look import Look, Numbers, Zone
 from gd.mail import Mailing
 from gd.method import keeps_rows
 from gd.notation import legible, number, visible
 from gd.record import Record, Run, command, failed
-from gd.report import SYMBOLS, headline, sentence
 from gd.retention import Keep
 from gd.stream import check_path
 from gd.training import Training
+from gd.words import SYMBOLS, headline, sentence
 
 __all__ = ["Batch", "Ended", "train_here", "training_report"]
 
@@ -61,6 +62,7 @@ class Ended:
     name: str
     folder: str | None  # None where not even a report of the failure could be written
     record: Record = field(repr=False)  # Prefect's log shows the states of tasks with all that they hold
+    faults: tuple[str, ...] = ()  # in a user's templates
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ class Batch:
     ended: list[Ended]
     mail: str = ""
     unlisted: str = ""  # why the page of all reports could not be written anew, or older runs not be deleted
+    faults: tuple[str, ...] = ()  # in a user's templates, in whose place ours stand; each is in the log
 
 
 @flow(name=FLOW, validate_parameters=True, on_failure=[owners_hear], on_crashed=[owners_hear])
@@ -82,6 +85,9 @@ def training_report(
     skip_after: float | None = None,
     runner: Runner = Runner(),  # noqa: B008
     keep: Keep | None = None,
+    templates: str | None = None,
+    zone: Zone | None = None,
+    numbers: Numbers = "en",
 ) -> State[Any]:
     """Train a linear model on each CSV with every backend and write a report of each.
 
@@ -97,6 +103,9 @@ def training_report(
         runner: who does the work where there are several data sets, or several files of one.
         keep: how many runs of each of these data sets are kept, as 100, or for how many days, as 90d; the newest one that
             converged or ran out of epochs always is. All are kept where it is not given.
+        templates: folder of templates that stand in for the standard ones.
+        zone: time zone of every time shown, such as Europe/Berlin; UTC when empty, and in mail that of the schedule.
+        numbers: how numbers are shown: en, de, fr, plain, or decimal mark and thousands mark.
     """
     now = datetime.now(UTC)
     slot = current(now)
@@ -106,14 +115,18 @@ def training_report(
     presence = Presence(
         flow_run=slot.flow_run or slot.key, name=slot.title(dataset_name(source.as_one or source.path) for source in sources),
         key=slot.key, moment=slot.moment, zone=slot.zone, deployment=slot.deployment_id, mailing=mail,
+        look=Look(templates=templates, zone=zone, numbers=numbers),
     )  # fmt: skip
     with _seen(Path(reports), presence):
         batch = _train(sources, training, Path(reports), presence, runner, slot)
         if slot.deployment == "" and batch.ended:
             presence = presence.model_copy(update={"name": slot.title(item.name for item in batch.ended)})
-        batch = replace(batch, mail=_mail(batch, presence, Path(reports), send=send))
+        line, faults = _mail(batch, presence, Path(reports), send=send)
+        batch = replace(batch, mail=line, faults=tuple(dict.fromkeys((*batch.faults, *faults))))
         if keep is not None:
             batch = replace(batch, unlisted=batch.unlisted or _prune(batch, presence, Path(reports), keep))
+    for fault in batch.faults:
+        get_run_logger().warning(fault)
     wrong = [item for item in batch.ended if item.record.verdict == "failed"]
     message = f"{len(batch.ended) - len(wrong)} of {len(batch.ended)} data sets trained and reported"
     if wrong:
@@ -156,12 +169,18 @@ def _train(
 ) -> Batch:
     """Every data set, each done whole by one of the runner's workers."""
     wanted = _wanted(sources)
+    look, faults = presence.look, list[str]()
+    if problem := look.problem():
+        look, faults = (
+            look.model_copy(update={"templates": None}),
+            [f"{visible(problem, 2000)} The standard templates are used."],
+        )
     with suppress(ValueError):  # which each data set will say; imported once, and not by several threads at once
         for name in training.backends:
             backends.get(name)
     calls = [
         {"name": one.name, "source": one.source, "files": one.files, "training": training, "reports": str(reports),
-         "owner": presence.flow_run, "token": one.token, "runner": runner}
+         "owner": presence.flow_run, "token": one.token, "runner": runner, "look": look}
         for one in wanted if one.error is None
     ]  # fmt: skip
     try:
@@ -174,19 +193,24 @@ def _train(
     for one in wanted:
         outcome = one.error or next(outcomes)
         if isinstance(outcome, Exception):
-            outcome = _fail(one.name, one.source, training, reports, _run(one.source, training, one.token), outcome)
+            run = _run(one.source, training, one.token, look)
+            outcome = _fail(one.name, one.source, training, reports, run, outcome, look)
         ended.append(outcome)
     unlisted = ""
     try:
         if any(item.folder for item in ended):
             names = {Path(item.folder).parent.name for item in ended if item.folder}
-            archive.write_index(reports, names, dict.fromkeys(names, slot.upcoming) if slot.deployment else None)
+            with look.applied() as used:
+                archive.write_index(reports, names, dict.fromkeys(names, slot.upcoming) if slot.deployment else None)
+            faults += used.faults
     except OSError as error:
         found = archive.unwritable(reports, error) or error
         unlisted = f"{reports / 'index.html'} is not brought up to date. {found}"
         get_run_logger().error(visible(unlisted, 2000))
-    _publish(ended)
-    return Batch(ended, unlisted=unlisted)
+    with look.applied():
+        _publish(ended)
+    faults = [fault for item in ended for fault in item.faults] + faults
+    return Batch(ended, unlisted=unlisted, faults=tuple(dict.fromkeys(faults)))
 
 
 def _prune(batch: Batch, presence: Presence, reports: Path, keep: Keep) -> str:
@@ -248,11 +272,15 @@ def _each(name: str, source: Source, files: Sequence[str]) -> _Wanted:
     return _Wanted(name, source, files)
 
 
-def _mail(batch: Batch, presence: Presence, reports: Path, *, send: bool) -> str:
-    """Owe the report to its readers and send it; nothing that goes wrong here is a failure of the training."""
+def _mail(batch: Batch, presence: Presence, reports: Path, *, send: bool) -> tuple[str, tuple[str, ...]]:
+    """Owe the report to its readers and send it; nothing that goes wrong here is a failure of the training.
+
+    Returns:
+        A line on it, and one for each fault in a user's templates.
+    """
     logger, folders = get_run_logger(), [Path(item.folder) for item in batch.ended if item.folder]
     try:
-        queued, line = post(presence, folders, reports, datetime.now(UTC), send=send)
+        queued, line, faults = post(presence, folders, reports, datetime.now(UTC), send=send)
         if queued:
             state = delivery(str(reports), _SENDING, return_state=True)
             line = f"{line} {state.message}"
@@ -266,10 +294,10 @@ def _mail(batch: Batch, presence: Presence, reports: Path, *, send: bool) -> str
         except OSError as unwritable:
             line += f" Nor can it be tried again: {unwritable.strerror}."
         logger.error(line)
-        return line
+        return line, ()
     if line:
         logger.info(line)
-    return line
+    return line, faults
 
 
 def _data_sets(source: Source) -> list[tuple[Source, list[str]]]:
@@ -281,29 +309,37 @@ def _data_sets(source: Source) -> list[tuple[Source, list[str]]]:
 
 @task(name="data set", task_run_name="{name}", cache_policy=NO_CACHE)
 def data_set(
-    name: str, source: Source, files: Sequence[str], training: Training, reports: str, owner: str, token: str, runner: Runner
+    name: str,
+    source: Source,
+    files: Sequence[str],
+    training: Training,
+    reports: str,
+    owner: str,
+    token: str,
+    runner: Runner,
+    look: Look = Look(),  # noqa: B008
 ) -> State[Any] | Ended:
     """All tasks of one data set; whatever happens ends in a record. What a killed worker has left of it is cleared first."""
     place = Path(reports)
     archive.clear(place, name, token)
     if (done := archive.kept(place, name, token)) is not None:  # the worker was killed when it had nothing but this left to say
         return Ended(name, str(done), archive.read_record(done))
-    run = _run(source, training, token)
+    run = _run(source, training, token, look)
     try:
         draft = archive.begin(place, name, run.id)
-        archive.keep_ready(draft, owner, failed(run, source, name, training, InterruptedRunError()))
-        folder = _stages(name, source, files, training, run, draft, place, runner)
+        archive.keep_ready(draft, owner, failed(run, source, name, training, InterruptedRunError(), look))
+        folder, faults = _stages(name, source, files, training, run, draft, place, runner, look)
     except CrashedRun:  # stopped from outside, as Prefect puts it where the signal met a task of its own
         archive.clear(place, name, token)
         raise
     except Exception as error:  # noqa: BLE001  (one data set must not take the others with it)
-        ended = _fail(name, source, training, place, run, error)
+        ended = _fail(name, source, training, place, run, error, look)
         said = ended.record.error.message if ended.record.error else str(error)
         return Failed(message=visible(said, 2000), data=ended)  # which logs repeat on a terminal
     except BaseException:  # stopped from outside: nothing half made stays
         archive.clear(place, name, token)
         raise
-    return Ended(name, folder, archive.read_record(Path(folder)))
+    return Ended(name, folder, archive.read_record(Path(folder)), faults)
 
 
 def _stages(
@@ -315,8 +351,9 @@ def _stages(
     draft: archive.Draft,
     reports: Path,
     runner: Runner,
-) -> str:
-    """From the files to the run's folder; between two tasks a thread asks whether it is to go on."""
+    look: Look,
+) -> tuple[str, tuple[str, ...]]:
+    """From the files to the run's folder, and faults in templates; between two tasks a thread asks whether it is to go on."""
     read(name, files, source, training, reports, runner, run.id, draft.work)
     go_on()
     rate, checks = prepare(name, draft, training), []
@@ -327,33 +364,33 @@ def _stages(
         go_on()
         checks.append(train_with(name, backend, draft, training, rate))
     go_on()
-    compare_traces(name, draft, run, training, rate, checks)
+    compare_traces(name, draft, run, training, rate, checks, look)
     go_on()
-    render(name, draft)
+    faults = render(name, draft, look)
     go_on()
-    return keep(name, draft)
+    return keep(name, draft), tuple(faults)
 
 
-def _fail(name: str, source: Source, training: Training, reports: Path, run: Run, error: Exception) -> Ended:
+def _fail(name: str, source: Source, training: Training, reports: Path, run: Run, error: Exception, look: Look) -> Ended:
     """Leave a report that says why there is no result; where even that cannot be written, say so in the record."""
     finished = run.model_copy(update={"finished": datetime.now(UTC)})
     clear_frames(error.__traceback__)  # they hold arrays that are mapped, whose room on the disk would not come free
     if isinstance(error, OSError):
         error = archive.unwritable(reports, error) or error
-    record = failed(finished, source, name, training, error)
+    record = failed(finished, source, name, training, error, look)
     try:
         archive.clear(reports, name, run.id)
         draft = archive.begin(reports, name, run.id)
         record = record.model_copy(update={"previous": since(draft.final, record)})
         archive.write_record(draft.path, record, None)
-        archive.write_report(draft.path)
-        return Ended(name, str(archive.finish(draft)), record)
+        faults = archive.write_report(draft.path, look)
+        return Ended(name, str(archive.finish(draft)), record, tuple(faults))
     except OSError as lost:
         archive.clear(reports, name, run.id)
         lost = archive.unwritable(reports, lost) or lost
         if not isinstance(error, OSError):
             lost = OSError(f"{error} Besides, {lost}")
-        return Ended(name, None, failed(finished, source, name, training, lost))
+        return Ended(name, None, failed(finished, source, name, training, lost, look))
     except Exception:  # noqa: BLE001  (the report itself is broken: the other data sets go on all the same)
         archive.clear(reports, name, run.id)
         return Ended(name, None, record)
@@ -366,7 +403,7 @@ class InterruptedRunError(RuntimeError):
         super().__init__("The run was killed before it was finished: its process or its machine went down.")
 
 
-def _run(source: Source, training: Training, token: str = "") -> Run:
+def _run(source: Source, training: Training, token: str = "", look: Look = Look()) -> Run:  # noqa: B008
     """Which run this is: begun now, manually or on a schedule."""
     started = datetime.now(UTC)
     context = FlowRunContext.get()
@@ -382,7 +419,7 @@ def _run(source: Source, training: Training, token: str = "") -> Run:
         version=gd.__version__,
         git=commit(),
         packages=packages(),
-        command=command(source, training),
+        command=command(source, training, look),
     )
 
 

@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -24,7 +24,8 @@ from gd.arrays import Array, column
 from gd.changes import differences
 from gd.figures import draw
 from gd.history import History, Line
-from gd.overview import MOST, SPARKS, Row, render_dataset, render_index, row
+from gd.look import Look, is_chosen
+from gd.overview import MOST, SPARKS, render_dataset, render_index, row
 from gd.quality import FitCells, from_csv, to_csv
 from gd.record import EpochLog, Record
 from gd.report import Report, render
@@ -168,20 +169,35 @@ def write_record(folder: Path, record: Record, log: EpochLog | None, cells: FitC
         (folder / _FIT).write_text(to_csv(cells), encoding="utf-8")
 
 
-def write_report(folder: Path) -> None:
-    """Draw the figures and render the page from a run's `run.json` and its epochs: the same bytes each time."""
-    report = read(folder)
+def write_report(folder: Path, look: Look | None = None) -> list[str]:
+    """Draw the figures and render the page from a run's `run.json` and its epochs: the same bytes each time.
+
+    Args:
+        folder: of the run.
+        look: of the report, where it is not that which `run.json` keeps.
+
+    Returns:
+        A line for each fault in a user's templates, in whose place ours stand.
+    """
+    report = read(folder, look)
     figures = folder / "figures"
     if report.pictures:
         figures.mkdir(exist_ok=True)
     for picture in report.pictures:
         _replace(figures / f"{picture.name}.svg", picture.svg)
         _replace(figures / f"{picture.name}.csv", picture.data)
-    _replace(folder / "report.html", render(report))
+    with (look or report.record.look()).applied() as used:
+        page = render(report)
+    _replace(folder / "report.html", page)
+    return used.faults
 
 
-def read(folder: Path) -> Report:
-    """Read a run back.
+def read(folder: Path, look: Look | None = None) -> Report:
+    """Read a run back, with its pictures.
+
+    Args:
+        folder: of the run.
+        look: of the pictures, where it is not that which `run.json` keeps.
 
     Raises:
         OSError: if a file is missing.
@@ -191,7 +207,9 @@ def read(folder: Path) -> Report:
     if log is None:
         return Report(record, None)
     cells = None if record.residuals is None else from_csv((folder / _FIT).read_text(encoding="utf-8"))
-    return Report(record, log, draw(record, log, cells), _epochs_file(folder).name)
+    with (look or record.look()).applied():
+        pictures = draw(record, log, cells)
+    return Report(record, log, pictures, _epochs_file(folder).name)
 
 
 def read_run(folder: Path) -> tuple[Record, EpochLog | None]:
@@ -262,6 +280,8 @@ def write_index(
     Only one process at a time lists and writes: else the slower of two would put back a list without the other's run. Of each
     data set only the newest runs are read: as many as its row shows, or as its own page does.
 
+    They are drawn as the `Look.applied` around it says; where there is none, as the newest run's report is.
+
     Args:
         reports: the folder of all reports.
         names: data sets that have new runs; None for all. Of the others a page is only written where there is none.
@@ -309,18 +329,20 @@ def prune(reports: Path, names: Iterable[str], keep: Keep, now: datetime, spared
 def _write_pages(
     reports: Path, names: Collection[str] | None, upcoming: Mapping[str, datetime], without: Mapping[str, Collection[str]]
 ) -> Path:
-    rows = list[Row]()
+    read = list[tuple[str, bool, History, Record]]()
     for name in history.data_sets(reports):
-        folder, page = reports / name, reports / name / "index.html"
-        wanted = names is None or name in names or not page.exists()
-        found = history.read(folder, MOST + _BEFORE if wanted else SPARKS + _BEFORE, without.get(name, ()))
-        found, last = _newest(found)
-        if last is None:
-            continue
-        rows.append(row(found, last))
-        if wanted:
-            _replace(page, _dataset_page(found, last))
-    return _replace(reports / "index.html", render_index(rows, upcoming))
+        wanted = names is None or name in names or not (reports / name / "index.html").exists()
+        found, last = _newest(
+            history.read(reports / name, MOST + _BEFORE if wanted else SPARKS + _BEFORE, without.get(name, ()))
+        )
+        if last is not None:
+            read.append((name, wanted, found, last))
+    newest = max((last for *_, last in read), key=lambda last: last.run.started, default=None)
+    with nullcontext() if is_chosen() or newest is None else newest.look().applied():
+        for name, wanted, found, last in read:
+            if wanted:
+                _replace(reports / name / "index.html", _dataset_page(found, last))
+        return _replace(reports / "index.html", render_index([row(found, last) for _, _, found, last in read], upcoming))
 
 
 _BEFORE = 50  # more runs than are shown: the intervals of the first ones are made of those before them

@@ -11,7 +11,7 @@ from typing import Any
 
 from gd import history
 from gd.history import History, Line
-from gd.notation import count, number, visible
+from gd.notation import count, number, visible, when
 from gd.record import Fit, Previous, Record
 
 __all__ = ["Changes", "Difference", "changes", "differences", "per_cent", "previous", "since"]
@@ -170,7 +170,7 @@ def _drifted(record: Record, before: Previous) -> tuple[set[str], bool]:
 
 def _sentence(record: Record, before: Previous, drifted: Sequence[str]) -> str:
     which = "The last run with a result" if before.failed_since else "The run before"
-    said = f"{which}, of {before.started:%d %b %Y, %H:%M} UTC, {_ENDED[before.verdict]}"
+    said = f"{which}, of {when(before.started)}, {_ENDED[before.verdict]}"
     if before.failed_since:
         said += f"; {count(before.failed_since)} since then had none"
     if record.dataset.sha256 and before.sha256:

@@ -10,9 +10,10 @@ from itertools import groupby
 
 from gd.changes import Difference
 from gd.history import History, Line
-from gd.notation import count, number, visible
+from gd.notation import count, number, visible, when
 from gd.record import Record
-from gd.report import WORDS, environment, headline, sentence
+from gd.rendering import rendered
+from gd.words import headline, say, sentence
 
 __all__ = ["MOST", "SPARKS", "Row", "render_compare", "render_dataset", "render_index", "row"]
 
@@ -98,16 +99,13 @@ def render_index(rows: Sequence[Row], upcoming: Mapping[str, datetime]) -> str:
         upcoming: when the next run is, where that is known.
     """
     ordered = sorted(rows, key=lambda one: (one.started, one.name), reverse=True)
-    return (
-        environment()
-        .get_template("index.html.j2")
-        .render(
-            rows=ordered[:MOST],
-            others=sorted(ordered[MOST:], key=lambda one: one.name),
-            total=len(rows),
-            runs=sum(one.runs for one in rows),
-            upcoming=upcoming,
-        )
+    return rendered(
+        "index.html.j2",
+        rows=ordered[:MOST],
+        others=sorted(ordered[MOST:], key=lambda one: one.name),
+        total=len(rows),
+        runs=sum(one.runs for one in rows),
+        upcoming=upcoming,
     )
 
 
@@ -128,30 +126,26 @@ def render_dataset(found: History, title: str, pair: tuple[Record, Record] | Non
         for name in one.drifted
     ]
     features = next((len(one.weights) for one in shown if one.weights), 0)
-    return (
-        environment()
-        .get_template("dataset.html.j2")
-        .render(
-            title=title,
-            lines=shown,
-            lead=_lead(found),
-            notes=_notes(found),
-            trends=_trends(shown[::-1]),
-            left=max(features - _PANELS, 0),
-            drifts=drifts[:MOST],
-            pair=None if pair is None else (pair[0].run, pair[1].run),
-            different=different,
-            most=_DIFFERENCES,
-            earlier=earlier,
-            WORDS=WORDS,
-        )
+    return rendered(
+        "dataset.html.j2",
+        title=title,
+        lines=shown,
+        lead=_lead(found),
+        notes=_notes(found),
+        trends=_trends(shown[::-1]),
+        left=max(features - _PANELS, 0),
+        drifts=drifts[:MOST],
+        pair=None if pair is None else (pair[0].run, pair[1].run),
+        different=different,
+        most=_DIFFERENCES,
+        earlier=earlier,
     )
 
 
 def render_compare(before: Record, now: Record, different: Sequence[Difference]) -> str:
     """The page of two runs: only what differs."""
     sections = [(section, list(found)) for section, found in groupby(different, key=lambda one: one.section)]
-    return environment().get_template("compare.html.j2").render(before=before, now=now, sections=sections)
+    return rendered("compare.html.j2", before=before, now=now, sections=sections)
 
 
 def _lead(found: History) -> str:
@@ -160,7 +154,8 @@ def _lead(found: History) -> str:
     if not found.lines:
         return f"{said}."
     last = found.lines[0]
-    return f"{said}; the last one, of {last.started:%d %b %Y, %H:%M} UTC: {WORDS[last.verdict]}."
+    verdict = say(f"headline.{last.verdict}")
+    return f"{said}; the last one, of {when(last.started)}: {verdict}."
 
 
 def _notes(found: History) -> list[str]:
@@ -169,7 +164,7 @@ def _notes(found: History) -> list[str]:
     if drifts:
         newest = drifts[0]
         runs = f"{count(len(drifts))} of {looked}"
-        notes.append(f"A weight drifted in {runs}, last on {newest.started:%d %b %Y, %H:%M} UTC: {_names(newest)}.")
+        notes.append(f"A weight drifted in {runs}, last on {when(newest.started)}: {_names(newest)}.")
     elif any(one.expected for one in found.lines):
         notes.append(f"No weight drifted in {looked}.")
     if found.unread:

@@ -21,6 +21,7 @@ from gd.data import Array, DataError, Provenance, Scaling, Source, bundled
 from gd.diagnosis import Diagnosis, Spectrum
 from gd.dialect import Dialect
 from gd.inference import LEVEL, Estimates
+from gd.look import Look
 from gd.notation import legible
 from gd.reading import Reading
 from gd.stream import redacted
@@ -254,6 +255,19 @@ class Previous(_Part):
     expected_intercept: tuple[float, float] | None = None  # all as in `gd.history.judged`
 
 
+class Shown(_Part):
+    """How the report was drawn, so that it is drawn the same again."""
+
+    templates: str | None = None  # SHA-256 of the folder of a user's own; None where there was none
+    zone: str | None = None  # of every time shown; None is UTC
+    numbers: str = "en"  # how they are written: see `gd.notation.marks`
+
+    @classmethod
+    def by(cls, look: Look) -> Shown:
+        """What is kept of a look."""
+        return cls(templates=look.fingerprint(), zone=look.zone, numbers=look.numbers)
+
+
 class Record(_Part):
     """All that is known of one run over one data set: `run.json`."""
 
@@ -268,8 +282,17 @@ class Record(_Part):
     inference: Inference | None = None  # None in records of before it was kept
     previous: Previous | None = None  # None for the first run of a data set
     residuals: Residuals | None = None  # None where nothing could be counted, and in records of before it was
+    report: Shown = Shown()
     verdict: Verdict
     error: Failure | None = None
+
+    def look(self, templates: str | None = None) -> Look:
+        """How its report is to be drawn again.
+
+        Args:
+            templates: folder of a user's own, of which a record knows no path.
+        """
+        return Look.model_construct(templates=templates, zone=self.report.zone, numbers=self.report.numbers)
 
     def to_json(self, indent: int | None = 2) -> str:
         """As `run.json` holds it; numbers that are not finite are null, beside a reason, and what is invisible is escaped."""
@@ -378,6 +401,7 @@ def trained(
     diagnosis: Diagnosis,
     sweeps: Sequence[Sweep] = (),
     estimates: Estimates | None = None,
+    look: Look = Look(),  # noqa: B008  (frozen)
 ) -> Record:
     """The record of a data set that was trained.
 
@@ -392,6 +416,7 @@ def trained(
         diagnosis: of the same traces.
         sweeps: one a backend, where several learning rates were tried.
         estimates: of the optimum in units of the CSV.
+        look: of its report.
     """
     fits = tuple(
         _fit(name, title, trace, reading, training.intercept, scaling)
@@ -406,24 +431,33 @@ def trained(
         diagnosis=_findings(diagnosis, reading, training, scaling, traces),
         sweep=_tries(training.backends, sweeps, diagnosis) if sweeps else None,
         inference=_inference(estimates, reading.provenance.features, diagnosis) if estimates is not None else None,
+        report=Shown.by(look),
         verdict=_verdict(fits, comparison),
     )
 
 
-def failed(run: Run, source: Source, name: str, training: Training, error: Exception) -> Record:
+def failed(
+    run: Run,
+    source: Source,
+    name: str,
+    training: Training,
+    error: Exception,
+    look: Look = Look(),  # noqa: B008
+) -> Record:
     """The record of a data set that has no result, and why."""
     where = error.where if isinstance(error, DataError) else source.shown
     return Record(
         run=run,
         dataset=Provenance(name=name, path=source.shown, target=source.target, features=source.features or ()),
         training=_settings(training, None, None, None, None),
+        report=Shown.by(look),
         verdict="failed",
         error=Failure(type=type(error).__name__, message=str(error) or repr(error), where=where),
     )
 
 
-def command(source: Source, training: Training) -> str:
-    """The command that does the same again, fit to be pasted into a shell."""
+def command(source: Source, training: Training, look: Look = Look()) -> str:  # noqa: B008
+    """The command that does the same again, fit to be pasted into a shell; without templates, whose place is no one else's."""
     default = preset(training.preset) if training.preset else Training()
     words = ["gd", "run", *_source_words(source, training)]
     for name in ("loss", "optimizer", "learning_rate", "epochs", "tolerance", "keep_weights", "dtype", "method"):
@@ -434,6 +468,10 @@ def command(source: Source, training: Training) -> str:
             words += [f"--{'' if getattr(training, name) else 'no-'}{name}"]
     if training.backends != default.backends:
         words += ["--backends", ",".join(training.backends)]
+    if look.zone is not None:
+        words += ["--zone", look.zone]
+    if look.numbers != "en":
+        words += _option("numbers", look.numbers)
     return " ".join(map(_quoted, words))
 
 

@@ -15,7 +15,7 @@ from gd.data import Remark
 from gd.figures import loss_png, loss_words
 from gd.mail.digest import Item
 from gd.notation import number
-from gd.report import SYMBOLS, headline, sentence
+from gd.words import SYMBOLS, headline, sentence
 from tests.mails import VERDICTS, body, hostile, items, letter, parsed, pictures
 
 LIMIT = 90_000

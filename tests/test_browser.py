@@ -14,8 +14,8 @@ from gd import archive
 from gd.cure import cure
 from gd.data import DataError, Source
 from gd.record import Run, failed
-from gd.report import SYMBOLS, headline
 from gd.training import Training
+from gd.words import SYMBOLS, headline
 from tests.accessibility import findings
 
 if TYPE_CHECKING:

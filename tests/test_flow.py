@@ -140,7 +140,7 @@ def test_no_matrix_is_pickled(batch: tuple[State[Any], list[Ended], Path]) -> No
     for item in task_runs(batch[0]):
         assert set(item.task_inputs) <= {
             "name", "source", "draft", "training", "backend", "learning_rate", "run", "checks",
-            "reports", "owner", "token", "__parents__", "files", "runner", "label", "file", "alone", "kinds", "key",
+            "reports", "owner", "token", "__parents__", "files", "look", "runner", "label", "file", "alone", "kinds", "key",
         }  # fmt: skip
 
 
@@ -261,7 +261,8 @@ def test_older_runs_go_and_what_mail_is_owed_of_stays(tmp_path: Path) -> None:
 def test_prefects_form_knows_every_setting() -> None:
     """The flow's parameter schema names the settings with their help and limits."""
     schema = training_report.parameters.model_dump()
-    assert {"sources", "training", "reports", "mail", "send", "skip_after", "runner", "keep"} == set(schema["properties"])
+    known = {"sources", "training", "reports", "mail", "send", "skip_after", "runner", "keep", "templates", "zone", "numbers"}
+    assert known == set(schema["properties"])
     settings = schema["definitions"]["Training"]["properties"]
     assert set(Training.model_fields) == set(settings)
     assert 1 == settings["epochs"]["minimum"]

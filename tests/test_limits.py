@@ -13,8 +13,8 @@ import pytest
 from gd.archive import read
 from gd.data import Array, DataError, Source
 from gd.record import Record
-from gd.report import sentence
 from gd.training import Training
+from gd.words import sentence
 from tests.conftest import run_tasks, write_csv
 from tests.test_report import text_of
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 from PIL import Image
 
-from gd.report import SYMBOLS
+from gd.words import SYMBOLS
 from tests.mails import VERDICTS, hostile, items, letter, put_in_place
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gd.report import environment
+from gd.rendering import environment
 from tests.mails import VERDICTS, body, hostile, items, letter, parsed
 
 # by caniemail.com, seen 2026-11: in Gmail on the web and on phones, and in Outlook on Windows, where Word draws the mails

@@ -97,9 +97,9 @@ def test_one_slot_is_mailed_once(tmp_path: Path, smtp: SmtpServer) -> None:
     _, batch = run(tmp_path, Mailing())
     folders = [Path(str(batch.ended[0].folder))]
     presence = Presence(flow_run="1", name="nightly", key="nightly/2026-11-23T02:00:00Z", moment=NOW, mailing=READERS)
-    assert (2, "2 messages queued.") == post(presence, folders, tmp_path, NOW)
+    assert (2, "2 messages queued.", ()) == post(presence, folders, tmp_path, NOW)
     again = presence.model_copy(update={"flow_run": "2"})
-    assert (0, "This report was queued before: nothing is sent twice.") == post(again, folders, tmp_path, NOW)
+    assert (0, "This report was queued before: nothing is sent twice.", ()) == post(again, folders, tmp_path, NOW)
     with open_outbox(tmp_path) as outbox:
         assert 2 == len(outbox.rows())
 

@@ -1,10 +1,13 @@
 """How numbers are written."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from threading import Barrier
 
 import pytest
 
-from gd.notation import count, number, ordinal, visible
+from gd.notation import count, marks, number, ordinal, plainly, typed, visible, when, written, written_as, zone
 
 
 @pytest.mark.parametrize(
@@ -71,3 +74,72 @@ def test_hostile_names_are_readable(name: str, expected: str) -> None:
 def test_ordinals(value: int, expected: str) -> None:
     """As they are said in English, with commas for thousands."""
     assert expected == ordinal(value)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "expected"),
+    [
+        ("en", ("1,234,567", "1,235", "0.248", "3.5 × 10⁻¹⁶", "1,000th", "1,234.5")),
+        ("de", ("1.234.567", "1.235", "0,248", "3,5 × 10⁻¹⁶", "1.000th", "1.234,5")),
+        ("fr", ("1\u202f234\u202f567", "1\u202f235", "0,248", "3,5 × 10⁻¹⁶", "1\u202f000th", "1\u202f234,5")),
+        ("plain", ("1234567", "1235", "0.248", "3.5 × 10⁻¹⁶", "1000th", "1234.5")),
+        (".'", ("1'234'567", "1'235", "0.248", "3.5 × 10⁻¹⁶", "1'000th", "1'234.5")),
+        (", ", ("1\u202f234\u202f567", "1\u202f235", "0,248", "3,5 × 10⁻¹⁶", "1\u202f000th", "1\u202f234,5")),
+        (",", ("1234567", "1235", "0,248", "3,5 × 10⁻¹⁶", "1000th", "1234,5")),
+    ],
+)
+def test_formats_of_numbers(numbers: str, expected: tuple[str, ...]) -> None:
+    """Decimal mark and thousands mark, and nothing else, for as long as it is said."""
+    with written_as(numbers):
+        found = (count(1234567), number(1234.6), number(0.248), number(3.5e-16), ordinal(1000), written("1,234.5"))
+    assert expected == found
+    assert "1,234,567" == count(1234567)
+
+
+@pytest.mark.parametrize("numbers", ["", "xx", "..", ",,", ",.'", "1", "DE", "; ", "\n"])
+def test_what_is_no_format(numbers: str) -> None:
+    """Is refused in words; drawn is what a record says, and for what it does not know the standard one stands."""
+    with pytest.raises(ValueError, match="is no format of numbers: name one of en, de, fr, plain, or write"):
+        marks(numbers)
+    with written_as(numbers):
+        assert "1,235" == number(1234.6)
+
+
+@pytest.mark.parametrize("numbers", ["de", "fr", ".'", "plain"])
+def test_what_is_typed_is_the_same_in_every_format(numbers: str) -> None:
+    """A command takes 0.25 and 1500000, and text for a terminal stays ASCII."""
+    with written_as(numbers), plainly():
+        assert ("0.25", "150000", "1.5e-07") == (typed(0.25), typed(150000.0), typed(1.5e-7))
+        assert f"{count(1234567)}{number(-1234.5, 5, plain=True)}".isascii()
+
+
+def test_times_stand_in_their_zone() -> None:
+    """Summer time where it is summer; a zone that this machine does not know is UTC."""
+    winter, summer = datetime(2026, 11, 22, 23, 30, tzinfo=UTC), datetime(2026, 7, 1, 12, 0, tzinfo=UTC)
+    with written_as(zone_name="Europe/Berlin"):
+        assert ("23 Nov 2026, 00:30:00 CET", "01 Jul 2026, 14:00:00 CEST") == (when(winter), when(summer))
+    with written_as(zone_name="Mars/Olympus"):
+        assert "22 Nov 2026, 23:30:00 UTC" == when(winter)
+    with pytest.raises(ValueError, match="'Mars/Olympus' is no time zone: write a name such as Europe/Berlin"):
+        zone("Mars/Olympus")
+    assert "22 Nov 2026, 23:30:00 UTC" == when(winter)
+
+
+def test_a_format_is_that_of_its_thread_alone() -> None:
+    """Two reports that are drawn at once keep to their own."""
+
+    def drawn(numbers: str) -> str:
+        with written_as(numbers):
+            barrier.wait(10)
+            return count(1234)
+
+    barrier = Barrier(2)
+    with ThreadPoolExecutor(2) as pool:
+        assert ["1.234", "1234"] == list(pool.map(drawn, ("de", "plain")))
+
+
+def test_a_thin_space_is_shown_unless_it_is_ours_in_a_number() -> None:
+    """In a sentence with numbers that are written so; anywhere else it is as invisible as it was."""
+    assert "a\\u202fb 1\\u202f234" == visible("a\u202fb 1\u202f234")
+    with written_as("fr"):
+        assert "a\\u202fb 1\u202f234\u202f567 1\\u202f23" == visible("a\u202fb 1\u202f234\u202f567 1\u202f23")

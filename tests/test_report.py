@@ -15,17 +15,14 @@ from gd.archive import read, write_report
 from gd.data import Array, DataError, Source, bundled
 from gd.epoch_table import epoch_table, shown_epochs
 from gd.notation import number
+from gd.rendering import environment
 from gd.report import (
-    SYMBOLS,
-    WORDS,
     Report,
-    environment,
     notebook_tables,
-    rates_sentence,
     rates_table,
-    sentence,
 )
 from gd.training import Training, preset
+from gd.words import SYMBOLS, headline, rates_sentence, sentence
 from tests.conftest import run_tasks, write_csv
 from tests.test_training import PART_1, PART_2
 
@@ -105,9 +102,10 @@ def test_plain_sentences_are_ascii(verdict: str, reports: dict[str, Report]) -> 
 def test_the_verdict_comes_first(verdict: str, cases: dict[str, Path], reports: dict[str, Report]) -> None:
     """Symbol, word and sentence stand before anything else on the page, and in its title."""
     page = (cases[verdict] / "report.html").read_text(encoding="utf-8")
-    assert f"<title>{SYMBOLS[verdict]} {WORDS[verdict]}:" in page
+    word = headline(reports[verdict].record)
+    assert f"<title>{SYMBOLS[verdict]} {word}:" in page
     text = text_of(page)
-    assert text.index(WORDS[verdict]) < text.index(sentence(reports[verdict].record)) < text.index("Result")
+    assert text.index(word) < text.index(sentence(reports[verdict].record)) < text.index("Result")
 
 
 @pytest.mark.parametrize("verdict", ["converged", "exhausted", "diverged", "disagree"])

@@ -109,7 +109,7 @@ def _stream(verdict: str) -> TextIO:
 
 def tell(verdict: str, name: str, headline: str, sentence: str, folder: str | None) -> None:
     """One data set's verdict and where its report is; a failure goes to standard error."""
-    from gd.report import SYMBOLS  # noqa: PLC0415
+    from gd.words import SYMBOLS  # noqa: PLC0415
 
     stream = _stream(verdict)
     symbol = "*" if is_plain(verdict) else SYMBOLS[verdict]

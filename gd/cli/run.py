@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from flows.training_report import Batch
     from gd.data import Source
     from gd.dialect import Dialect
+    from gd.look import Look
     from gd.mail import Mailing
     from gd.training import Training
 
@@ -78,6 +79,36 @@ class Written:
         return Dialect(**said)
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """How reports and mails look, in the command's words."""
+
+    templates: Path | None = None
+    """Folder of templates of your own that stand in for the standard ones (see templates/README.md)."""
+    zone: str | None = None
+    """Time zone of every time shown, such as Europe/Berlin; UTC when not given."""
+    numbers: str | None = None
+    """How numbers are shown: en (1,234.5; the default), de (1.234,5), fr, plain (1234.5), or the two marks, such as .'"""
+
+    def look(self, **kept: Any) -> Look:
+        """The same as settings, over those that a run has kept.
+
+        Raises:
+            UsageError: if some of it cannot be.
+        """
+        from gd.look import Look  # noqa: PLC0415
+
+        folder = None if self.templates is None else str(self.templates)
+        given = {"templates": folder, "zone": self.zone, "numbers": self.numbers}
+        try:
+            look = Look(**{name: value for name, value in given.items() if value is not None})
+        except ValidationError as error:
+            raise UsageError(first_fault(error)) from None
+        if problem := look.problem():
+            raise UsageError(f"--templates: {problem}")
+        return look.model_copy(update={name: value for name, value in kept.items() if given[name] is None})
+
+
 @app.command
 def run(
     *csv_files: Annotated[str, Parameter(name="CSV")],
@@ -108,6 +139,7 @@ def run(
     json: Annotated[bool, Parameter(negative="")] = False,
     verbose: Annotated[bool, Parameter(negative="")] = False,
     written: Annotated[Written, Parameter(name="*", group="How the CSV is written")] = Written(),
+    drawn: Annotated[Drawn, Parameter(name="*", group="How reports look")] = Drawn(),
 ) -> int:
     """Train, compare and report on each CSV.
 
@@ -144,6 +176,7 @@ def run(
         json: Print run.json, one line for each data set, and nothing else.
         verbose: Show Prefect's own log on standard error.
         written: How the files are written, where it is not to be found out.
+        drawn: How reports and mails look.
     """
     from gd import training as settings  # noqa: PLC0415  (quick commands load nothing that they do not need)
 
@@ -160,13 +193,14 @@ def run(
     except ValidationError as error:
         raise UsageError(first_fault(error)) from None
     _check_backends(training.backends)
+    look = drawn.look()
     mailing = _mailing(mail_to, dry_run=dry_run)
     what: dict[str, Any] = {"target": target, "features": _names(features)}
     what |= {"leave_out": _names(leave_out) or (), "encode": _names(encode) or ()}
     sources = _sources(csv_files, what, written, preset, as_one)
     crew = _runner(runner, workers, scheduler)
     _check_keep(keep)
-    batch = _run_flow(sources, training, reports, mailing, crew, keep, send=not dry_run, verbose=verbose)
+    batch = _run_flow(sources, training, reports, mailing, crew, keep, look, send=not dry_run, verbose=verbose)
     ended = batch.ended
     from gd.notation import visible  # noqa: PLC0415
 
@@ -174,15 +208,18 @@ def run(
         if json:
             print(item.record.to_json(indent=None))
         else:
-            from gd.report import headline, sentence  # noqa: PLC0415
+            from gd.words import headline, sentence  # noqa: PLC0415
 
-            said = sentence(item.record, plain=is_plain(item.record.verdict))
-            tell(item.record.verdict, item.name, headline(item.record), said, item.folder)
+            with look.applied():
+                said, word = sentence(item.record, plain=is_plain(item.record.verdict)), headline(item.record)
+            tell(item.record.verdict, item.name, word, said, item.folder)
             for remark in item.record.dataset.remarks[:_REMARKS]:
                 about = f"Look at {visible(remark.column)}" if remark.column is not None else "Look at this"
                 print(f"  {about}: {visible(remark.text, 600)}")
     if batch.mail:
         print(visible(batch.mail, 2000), file=sys.stderr if json else sys.stdout)
+    for fault in batch.faults:
+        print(visible(fault, 2000), file=sys.stderr)
     if batch.unlisted:
         print(visible(batch.unlisted, 2000), file=sys.stderr)
     elif not json and any(item.folder for item in ended):
@@ -192,17 +229,27 @@ def run(
 
 
 @app.command
-def render(folder: Path) -> int:
+def render(
+    folder: Path,
+    *,
+    drawn: Annotated[Drawn, Parameter(name="*", group="How the report looks")] = Drawn(),
+) -> int:
     """Draw a run's figures and its report.html again from its run.json and epochs.csv (or epochs.csv.gz).
+
+    Without an option below it looks as the run was told to look, but for templates, which no run.json holds.
 
     Args:
         folder: A run's folder.
+        drawn: How the report looks.
     """
     from gd import archive  # noqa: PLC0415
     from gd.notation import visible  # noqa: PLC0415
 
+    look = drawn.look()
     try:
-        archive.write_report(folder)
+        record = archive.read_record(folder)
+        look = drawn.look(zone=record.report.zone, numbers=record.report.numbers)
+        faults = archive.write_report(folder, look)
     except FileNotFoundError as error:
         print(f"{visible(str(error.filename), 2000)}: no such file. Name the folder of a run.", file=sys.stderr)
         return 1
@@ -214,7 +261,12 @@ def render(folder: Path) -> int:
         print(visible(f"{folder}: the report cannot be written there ({error.strerror}).", 2000), file=sys.stderr)
         return 1
     print(visible(str(folder / "report.html"), 2000))
-    return 0
+    for fault in faults:
+        print(visible(fault, 2000), file=sys.stderr)
+    if record.report.templates is not None and look.templates is None:
+        print("The run's report was drawn with templates of its user: this is the standard one. Name them with --templates.",
+              file=sys.stderr)  # fmt: skip
+    return 1 if faults else 0
 
 
 def _sources(
@@ -295,6 +347,7 @@ def _run_flow(
     mailing: Mailing,
     crew: Runner,
     keep: str | None,
+    look: Look,
     *,
     send: bool,
     verbose: bool,
@@ -308,7 +361,7 @@ def _run_flow(
     try:
         if not server_is_named():
             server.start()
-        return _batch(server, sources, training, reports, mailing, crew, keep, send=send)
+        return _batch(server, sources, training, reports, mailing, crew, keep, look, send=send)
     except RunnerError as error:
         raise UnreachableError(str(error)) from None
     except Exception as error:
@@ -335,6 +388,7 @@ def _batch(
     mailing: Mailing,
     crew: Runner,
     keep: str | None,
+    look: Look,
     *,
     send: bool,
 ) -> Batch:
@@ -362,7 +416,10 @@ def _batch(
     ours = {PREFECT_API_URL: server.url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None} if server.url else {}
     with temporary_settings(ours), bars as progress:
         TERMINAL.set(progress)
-        state: Any = training_report(sources, training, str(reports), mailing, send, runner=crew, keep=keep, return_state=True)
+        state: Any = training_report(
+            sources, training, str(reports), mailing, send, runner=crew, keep=keep, templates=look.templates, zone=look.zone,
+            numbers=look.numbers, return_state=True,
+        )  # fmt: skip
     result: Batch | Exception = state.result(raise_on_failure=False)
     if isinstance(result, Exception):
         raise result

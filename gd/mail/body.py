@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING
 from gd.coefficients import intervals
 from gd.figures import PNG_WIDTH
 from gd.mail.digest import FEATURES, NAME, Digest, Section, kicker, opening, rest, subject, worst
-from gd.notation import count, visible
-from gd.report import environment, equations, headline
+from gd.notation import count, plainly, visible
+from gd.rendering import attempt, rendered
+from gd.report import equations
+from gd.words import headline
 
 if TYPE_CHECKING:
     from css_inline import CSSInliner
+    from jinja2 import Template
 
 __all__ = ["Page", "fill", "page", "text"]
 
@@ -43,7 +46,6 @@ def page(
         pictures: sections at most that show their picture, counted from the worst.
         cid: Content-ID of a section's picture, by its place.
     """
-    template = environment().get_template("mail.html.j2")
     of_all = {
         "subject": subject(digest),
         "worst": worst(digest),
@@ -60,19 +62,22 @@ def page(
         "intervals": lambda record: intervals(record, FEATURES),
     }
 
-    def made(rows: int, details: int) -> str:
-        left = _left_out(told, rows, details)
-        return f"{_inliner().inline(template.render(**of_all, rows=told[:rows], details=told[:details], left_out=left))}\n"
+    def fitted(template: Template) -> Page:
+        def made(rows: int, details: int) -> str:
+            left = _left_out(told, rows, details)
+            return f"{_inliner().inline(template.render(**of_all, rows=told[:rows], details=told[:details], left_out=left))}\n"
 
-    def most(highest: int, made: Callable[[int], str], limit: int) -> int:
-        return _most(highest, lambda number: _size(made(number)) <= limit)
+        def most(highest: int, made: Callable[[int], str], limit: int) -> int:
+            return _most(highest, lambda number: _size(made(number)) <= limit)
 
-    rows = details = len(told)
-    if _size(made(rows, details)) > limit:
-        rows = most(rows, lambda rows: made(rows, 0), limit // 2)  # half of it at least is for the worst, in full
-        details = most(details, lambda details: made(rows, details), limit)
-        rows = most(len(told), lambda rows: made(rows, details), limit)
-    return Page(made(rows, details), details)
+        rows = details = len(told)
+        if _size(made(rows, details)) > limit:
+            rows = most(rows, lambda rows: made(rows, 0), limit // 2)  # half of it at least is for the worst, in full
+            details = most(details, lambda details: made(rows, details), limit)
+            rows = most(len(told), lambda rows: made(rows, details), limit)
+        return Page(made(rows, details), details)
+
+    return attempt("mail.html.j2", fitted)
 
 
 def text(digest: Digest, told: Sequence[Section], notes: Sequence[str]) -> str:
@@ -83,10 +88,9 @@ def text(digest: Digest, told: Sequence[Section], notes: Sequence[str]) -> str:
         told: every section, worst first.
         notes: what is to be said of the attachments.
     """
-    words = (
-        environment()
-        .get_template("mail.txt.j2")
-        .render(
+    with plainly():
+        words = rendered(
+            "mail.txt.j2",
             opening=opening(digest),
             rest=rest(digest, plain=True),
             kicker=kicker(digest, plain=True),
@@ -99,7 +103,6 @@ def text(digest: Digest, told: Sequence[Section], notes: Sequence[str]) -> str:
             headline=headline,
             fill=fill,
         )
-    )
     return f"{words}\n"
 
 

@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from urllib.parse import quote, urlsplit
-from zoneinfo import ZoneInfo
 
 from gd.changes import per_cent
 from gd.epoch_table import cells, shown_epochs
 from gd.figures import loss_words
+from gd.look import Look
 from gd.notation import count, number, visible
+from gd.notation import zone as known_zone
 from gd.record import EpochLog, Fit, Record
-from gd.report import Table, headline, sentence
+from gd.report import Table
+from gd.words import headline, sentence
 
 __all__ = ["FEATURES", "NAME", "Digest", "Item", "Section", "date", "kicker", "opening", "rest", "sections", "subject", "worst"]
 
@@ -67,6 +69,7 @@ class Digest:
     items: Sequence[Item]
     zone: str = "UTC"  # in which dates are written
     link: str | None = None  # base address under which the reports folder can be opened
+    look: Look = Look()  # noqa: RUF009  (frozen; its zone stands above the other)
 
     def __post_init__(self) -> None:
         if not self.items:
@@ -76,6 +79,11 @@ class Digest:
         link = self.link or "https://"
         if urlsplit(link).scheme not in {"http", "https", "file"} or not link.isprintable() or " " in link:
             raise ValueError(f"The link '{visible(link)}' is no address. Begin it with https://, http:// or file://.")
+
+    @property
+    def place(self) -> str:
+        """The zone in which times are written: the look's, else that of the schedule."""
+        return self.look.zone or self.zone
 
     @property
     def ranked(self) -> list[Item]:
@@ -112,7 +120,7 @@ class Section:
 
 def subject(digest: Digest) -> str:
     """The verdict first, then the name and the date: `[ok] nightly: 3 of 3 converged, 22 Nov 2026`."""
-    return f"[{_TAGS[worst(digest)]}] {visible(digest.name, NAME)}: {_tally(digest)}, {date(digest.moment, digest.zone)}"
+    return f"[{_TAGS[worst(digest)]}] {visible(digest.name, NAME)}: {_tally(digest)}, {date(digest.moment, digest.place)}"
 
 
 def worst(digest: Digest) -> str:
@@ -156,10 +164,10 @@ def rest(digest: Digest, *, plain: bool = False) -> str:
 
 def kicker(digest: Digest, *, plain: bool = False) -> str:
     """Which run it is: name, time with its zone, and how it began."""
-    local = digest.moment.astimezone(_zone(digest.zone))
+    local = digest.moment.astimezone(_zone(digest.place))
     parts = [
         visible(digest.name, NAME),
-        f"{date(digest.moment, digest.zone)}, {local:%H:%M %Z}",
+        f"{date(digest.moment, digest.place)}, {local:%H:%M %Z}",
         f"{digest.items[0].record.run.trigger} run",
     ]
     return (", " if plain else " · ").join(parts)
@@ -262,7 +270,7 @@ def _change(record: Record, previous: Record | None) -> tuple[str, ...]:
 def _since(digest: Digest, record: Record, previous: Record | None) -> str:
     if previous is None:
         return "There is no earlier run to compare with."
-    words = f"The run before, on {date(previous.run.started, digest.zone)}, {_DID[previous.verdict]}"
+    words = f"The run before, on {date(previous.run.started, digest.place)}, {_DID[previous.verdict]}"
     words += " too" if previous.verdict == record.verdict else ""
     now, before = _before(record, previous)
     moved = per_cent(now, before)
@@ -329,6 +337,6 @@ def _address(digest: Digest, item: Item) -> str | None:
 
 def _zone(name: str) -> tzinfo:
     try:
-        return ZoneInfo(name)
-    except (LookupError, ValueError, OSError):  # the zone stands beside each time: a mail is not lost to a wrong name
+        return known_zone(name)
+    except ValueError:  # the zone stands beside each time: a mail is not lost to a wrong name
         return UTC

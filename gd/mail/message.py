@@ -21,7 +21,7 @@ from gd.mail.body import fill, page, text
 from gd.mail.digest import NAME, Digest, date, sections, subject
 from gd.mail.enclosure import Enclosure, File, enclose, files
 from gd.notation import visible
-from gd.report import environment
+from gd.rendering import environment
 from gd.smtp import address
 
 __all__ = ["Address", "Kind", "Letter", "Mailing", "compose", "headings", "notice", "refused"]
@@ -76,6 +76,7 @@ class Letter:
     subject: str
     content: bytes  # every header but To, Cc and Message-ID, and the body; lines end in CRLF
     light: bytes | None  # the same without attachments, for a server that finds them too large; None where there are none
+    faults: tuple[str, ...] = ()  # in a user's templates, in whose place ours stand
 
 
 def compose(
@@ -103,7 +104,12 @@ def compose(
     Raises:
         ValueError: if an address is none.
     """
-    envelope = _Envelope(digest.name, digest.key, sender, reply_to, now)
+    with digest.look.applied() as used:
+        letter = _composed(digest, _Envelope(digest.name, digest.key, sender, reply_to, now), html_limit, message_limit)
+    return replace(letter, faults=tuple(used.faults))
+
+
+def _composed(digest: Digest, envelope: _Envelope, html_limit: int, message_limit: int) -> Letter:
     found, all_told = files(digest), sections(digest)
     drawn: dict[int, bytes] = {}
 

@@ -1,0 +1,344 @@
+"""The verdict in words: which sentence of templates/words.toml is true of a run, and with which numbers."""
+
+from __future__ import annotations
+
+import math
+import re
+import string
+import tomllib
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from gd.cure import epochs_to_flat, rounded, wrong_gradients
+from gd.look import Applied, current
+from gd.notation import count, listed, number, plainly, typed, visible
+from gd.record import Record
+
+__all__ = ["FOLDER", "SYMBOLS", "headline", "rates_sentence", "say", "sentence"]
+
+FOLDER = next(
+    folder for folder in (Path(__file__).parent / "templates", Path(__file__).parents[1] / "templates") if folder.is_dir()
+)
+"""Of our templates: beside the code in an installed wheel, at the top of the repository in a clone."""
+
+SYMBOLS = {"converged": "✓", "exhausted": "…", "diverged": "✕", "disagree": "≠", "failed": "!"}
+
+
+def say(name: str, /, **values: Any) -> str:
+    """A sentence of words.toml with its numbers and names: in the user's words where they have any.
+
+    Args:
+        name: of the sentence, its table and a dot before it.
+        values: what stands in its braces.
+    """
+    return _spoken(current()).get(name, _words()[name]).format(**values)
+
+
+def headline(record: Record) -> str:
+    """The verdict's word."""
+    return say(
+        "headline.unreadable" if record.error is not None and record.error.type == "DataError" else f"headline.{record.verdict}"
+    )
+
+
+def sentence(record: Record, *, plain: bool = False) -> str:
+    """The verdict in one or two sentences, without its word.
+
+    Args:
+        record: of the run.
+        plain: keep to ASCII, for terminals and plain-text mail.
+    """
+
+    def num(value: float | None, digits: int = 4, keep_zeros: bool = False) -> str:
+        return number(value, digits, keep_zeros=keep_zeros, plain=plain)
+
+    if record.error is not None:
+        return record.error.message
+    words = {"converged": _convergence, "disagree": _disagreement, "diverged": _divergence, "exhausted": _exhaustion}
+    with plainly(plain):
+        return words[record.verdict](record, num) + _ambiguity(record)
+
+
+def rates_sentence(record: Record) -> str:
+    """What a sweep of learning rates came to: the best one, what diverged, and the stable limit."""
+    assert record.sweep is not None
+    assert record.diagnosis is not None
+    tried, first, limit = record.sweep, record.fits[0], record.diagnosis.stable_below
+    told = {fit.backend: [t for t in tried.fits if t.backend == fit.backend] for fit in record.fits}
+    best = next(t for t in told[first.backend] if t.rate == tried.best)
+    gone = {fit.title: [t.rate for t in told[fit.backend] if t.outcome == "diverged"] for fit in record.fits}
+    alike = len(set(map(tuple, gone.values()))) == 1
+    which = {"count": count(len(tried.rates)), "rate": number(tried.best), "epochs": _plural(best.epochs)}
+    if best.outcome == "diverged":
+        text = say("rates.all_diverged" if alike else "rates.all_diverged_with", backend=first.title, **which)
+    elif best.outcome == "converged":
+        text = say("rates.reached", **which)
+    else:
+        text = say("rates.ended", above=_above(best.excess_loss, record, number), **which)
+    if alike:
+        if (rates := gone[first.title]) and best.outcome != "diverged":
+            text = say("rates.gone" if len(rates) > 1 else "rates.one_gone", said=text, rates=_rates(rates))
+    else:
+        each = [say("rates.with", rates=_rates(rates), backend=title) for title, rates in gone.items()]
+        text = say("rates.gone_by", said=text, listed="; ".join(each))
+    return text if limit is None else say("rates.limit", said=text, limit=number(limit))
+
+
+def _convergence(record: Record, num: Any) -> str:
+    assert record.comparison is not None
+    which, remedy = {"backends": _titles(record), "epochs": _epochs(record)}, ""
+    text = say("converged.reached", within=_within(record, num), **which)
+    if (short := _short_of_the_optimum(record)) is not None:
+        flat = record.diagnosis is None or record.diagnosis.condition is None or record.diagnosis.condition > 1e4
+        name = "converged.short_flat" if flat else "converged.short_tolerance"
+        text = say(name, above=_above(short, record, num), tolerance=num(record.training.tolerance), **which)
+        remedy = _condition_remedy(record)
+    if len(record.fits) == 1:
+        return say("converged.alone", said=text) + remedy
+    gap, predicted = record.comparison.max_relative_weight_gap, record.comparison.max_relative_prediction_gap
+    if gap is None:  # they ended at different epochs before the first that would have been kept
+        name, gap = "losses", record.comparison.max_relative_loss_gap
+    elif record.comparison.compared_by == "predictions":
+        name, gap = "predictions" if predicted else "predictions_same", predicted
+    else:
+        name = "same" if gap == 0 else "gap"
+    return say(f"converged.{name}", said=text, gap=num(_upwards(gap), 1)) + remedy
+
+
+def _within(record: Record, num: Any) -> str:
+    """How near the furthest weight of any backend has come to the optimum, beside the largest of the optimum's weights.
+
+    Weights as trained, in which a step of one is as long as a step of another; nothing where they are not unique.
+    """
+    found, sizes = record.diagnosis, record.training.scale or (1.0,) * len(record.dataset.features)
+    assert found is not None
+    if found.rank != found.parameters or found.rank is None:
+        return ""
+    optimum = [(found.optimum[name] or 0.0) * size for name, size in zip(record.dataset.features, sizes, strict=True)]
+    largest = max(map(abs, optimum), default=0.0)
+    ways = [
+        abs((weight or 0.0) * size - best)
+        for fit in record.fits
+        for weight, size, best in zip(fit.weights.values(), sizes, optimum, strict=True)
+    ]
+    if not (0 < largest < math.inf and 0 < max(ways) / largest < 1e-3):  # at it, or so far that it is said in other words
+        return ""
+    return say("converged.within", distance=num(_upwards(max(ways) / largest), 1))
+
+
+def _short_of_the_optimum(record: Record) -> float | None:
+    """Excess loss that a flat gradient has left, where it is more than the 1e-6 of the first that counts as arrived.
+
+    Of a target far from zero the first loss is all offset: then it is more than 1e-6 of the target's variance.
+    """
+    assert record.diagnosis is not None
+    excess, first = record.diagnosis.excess_loss, record.diagnosis.first_excess_loss
+    if not excess or not first:
+        return None
+    return excess if excess > 1e-6 * min(first, record.diagnosis.target_variance or first) else None
+
+
+def _ambiguity(record: Record) -> str:
+    """That several weights are equally good, where they are."""
+    found, rows = record.diagnosis, record.dataset.rows_used
+    assert found is not None
+    if found.rank is None or found.parameters is None or found.rank == found.parameters:
+        return ""
+    if rows is not None and rows < found.parameters:
+        return say("ambiguous.few", rows=_plural(rows, "row"), parameters=count(found.parameters))
+    return say("ambiguous.rank", rank=count(found.rank), parameters=count(found.parameters))
+
+
+def _disagreement(record: Record, num: Any) -> str:
+    assert record.comparison is not None
+    assert record.diagnosis is not None
+    begin = say("disagree.begin", epoch=count(record.comparison.first_epoch_apart))
+    wrong = wrong_gradients(record)
+    if not wrong:
+        return say("disagree.float32" if record.training.dtype != "float64" else "disagree.rounding", begin=begin)
+    ratios = {fit.title: num(record.diagnosis.gradient_ratio[fit.backend], 4, True) for fit in record.fits}
+    (title, ratio), *others = ratios.items()
+    text = say("disagree.ratio", begin=begin, backend=title, ratio=ratio)
+    for title, ratio in others:
+        text = say("disagree.ratio_too", said=text, backend=title, ratio=ratio)
+    if [fit.backend for fit in wrong] == ["numpy"]:
+        return say("disagree.by_hand", said=text)
+    return say("disagree.where", said=text, backends=say("and.last").join(fit.title for fit in wrong))
+
+
+def _divergence(record: Record, num: Any) -> str:
+    assert record.diagnosis is not None
+    rate, limit = record.training.learning_rate, record.diagnosis.stable_below
+    assert rate is not None
+    which = {"rate": num(rate), "limit": num(limit, 3)}
+    too_long = limit is not None and rate >= limit
+    if too_long and record.sweep is not None:
+        text = say(
+            "diverged.sweep_at" if rate == limit else "diverged.sweep_above", count=count(len(record.sweep.rates)), **which
+        )
+    elif too_long:
+        text = say("diverged.at" if rate == limit else "diverged.above", **which)
+    else:
+        text = say("diverged.below", **which)
+    worst = next(fit for fit in record.fits if fit.outcome == "diverged")
+    if worst.loss is None and worst.last_finite_epoch is not None:
+        text = say("diverged.last", said=text, epoch=count(worst.last_finite_epoch))
+    elif worst.loss is None:
+        text = say("diverged.never", said=text)
+    else:
+        text = say("diverged.rises", said=text, epochs=_plural(worst.epochs), loss=num(worst.loss))
+    return say("diverged.try", said=text, rate=typed((limit or rate) / 2, 2)) if too_long else say("diverged.look", said=text)
+
+
+def _exhaustion(record: Record, num: Any) -> str:
+    found, settings = record.diagnosis, record.training
+    assert found is not None
+    text = say(
+        "exhausted.begin", epochs=_plural(max(fit.epochs for fit in record.fits)), above=_above(found.excess_loss, record, num)
+    )
+    rate, best = settings.learning_rate, found.predicted_epochs_best
+    if found.stable_below is not None and (rate or 0) >= found.stable_below:
+        half = typed(found.stable_below / 2, 2)
+        return say("exhausted.above_limit", said=text, rate=num(rate), limit=num(found.stable_below, 3), half=half)
+    if found.predicted_epochs is not None and found.predicted_epochs <= settings.epochs:
+        flat, tolerance = epochs_to_flat(record), num(settings.tolerance)
+        if not flat:
+            return say("exhausted.rounding", said=text, tolerance=tolerance)
+        return say("exhausted.steep", said=text, tolerance=tolerance, epochs=count(rounded(flat)))
+    if found.predicted_epochs is None:
+        slow = {"said": text, "rate": num(rate), "need": found.reasons["predicted_epochs"]}
+        if best is not None:
+            return say("exhausted.slow_best", epochs=count(rounded(best)), best=num(found.best_rate, 2), **slow)
+        return say("exhausted.slow", **slow) + _condition_remedy(record)
+    more = {"said": text, "epochs": count(rounded(found.predicted_epochs)), "share": num(1e-6)}
+    if best is not None and best <= settings.epochs:
+        return say("exhausted.more_or_rate", best=num(found.best_rate, 2), rate=num(rate, 2), **more)
+    if best is not None and best < found.predicted_epochs:
+        return say("exhausted.more_or_both", best=num(found.best_rate, 2), fewer=count(rounded(best)), **more)
+    return say("exhausted.more", **more) + _condition_remedy(record)
+
+
+def _condition_remedy(record: Record) -> str:
+    """What to do about a loss that is far steeper in one direction than in another."""
+    assert record.diagnosis is not None
+    if record.diagnosis.condition is not None and record.diagnosis.condition < 1e4:
+        return ""
+    alike = [visible(one.column) for one in record.dataset.remarks if one.kind in {"duplicate", "collinear"} and one.column]
+    if alike:
+        columns = say("and.between").join(alike[:3])
+        if len(alike) > 3:
+            columns = say("and.more", listed=columns, count=count(len(alike) - 3))
+        return say("condition.repeats", columns=columns)
+    return say("condition.features" if record.training.standardize else "condition.standardize")
+
+
+def _above(excess: float | None, record: Record, num: Any) -> str:
+    """How far a loss lies above the optimum's: in per cent, unless the optimum is next to nothing."""
+    assert record.diagnosis is not None
+    optimum, first = record.diagnosis.optimum_loss, record.diagnosis.first_excess_loss or 0.0
+    if excess is not None and optimum and optimum > 1e-14 * first:
+        if excess < optimum:
+            return say("above.percent", number=num(100 * excess / optimum, 2))
+        if excess < 1e4 * optimum:
+            return say("above.times", number=num(1 + excess / optimum, 3))
+    return say("above.excess", number=num(excess, 2))
+
+
+def _rates(rates: Sequence[float], most: int = 4) -> str:
+    """Rates in a row, the last ones of many left out."""
+    shown = [number(rate) for rate in rates[:most]]
+    if len(rates) > most:
+        return say("and.more", listed=listed(shown), count=count(len(rates) - most))
+    if len(shown) > 1:
+        return f"{listed(shown[:-1])}{say('and.last')}{shown[-1]}"
+    return shown[0] if shown else say("rates.none")
+
+
+def _titles(record: Record) -> str:
+    titles = [fit.title for fit in record.fits]
+    return titles[0] if len(titles) == 1 else f"{say('and.between').join(titles[:-1])}{say('and.last')}{titles[-1]}"
+
+
+def _epochs(record: Record) -> str:
+    reached = sorted({fit.epochs for fit in record.fits})
+    ended = count(reached[0])
+    if len(reached) > 1:
+        ended = say("epochs.to", first=ended, last=count(reached[-1]))
+    return say("epochs.of", reached=ended, limit=count(record.training.epochs))
+
+
+def _upwards(gap: float | None) -> float | None:
+    """To one significant digit, never below the gap itself."""
+    if not gap:
+        return gap
+    unit = 10.0 ** math.floor(math.log10(gap))
+    return math.ceil(gap / unit) * unit
+
+
+def _plural(number: int, what: str = "epoch") -> str:
+    return say(f"plural.{what}{'' if number == 1 else 's'}", count=count(number))
+
+
+@lru_cache
+def _words() -> Mapping[str, str]:
+    return _flat(tomllib.loads((FOLDER / "words.toml").read_text(encoding="utf-8")))
+
+
+def _spoken(applied: Applied) -> Mapping[str, str]:
+    """The sentences that the user's folder has in other words; what is wrong with one is said, and ours stands for it."""
+    if applied.words is None:
+        applied.words = {}
+        file = applied.folder / "words.toml" if applied.folder is not None else None
+        if file is not None and file.exists():
+            applied.words = _read(file, applied)
+    return applied.words
+
+
+def _read(file: Path, applied: Applied) -> dict[str, str]:
+    ours, theirs = _words(), dict[str, str]()
+    try:
+        text = file.read_text(encoding="utf-8")
+        found = _flat(tomllib.loads(text))
+    except (OSError, ValueError) as error:
+        applied.add(f"{file}: {str(error).splitlines()[0].rstrip('.')}. The standard words stand in its place.")
+        return theirs
+    for name, given in found.items():
+        said = _wrong(name, given, ours)
+        if not said:
+            theirs[name] = given
+            continue
+        key = re.search(rf"^\s*[\"']?{re.escape(name.rpartition('.')[2])}[\"']?\s*=", text, re.MULTILINE)
+        line = f", line {text.count(chr(10), 0, key.end()) + 1}" if key else ""
+        applied.add(f"{file}{line}: {visible(name)}: {said}. The standard words stand in its place.")
+    return theirs
+
+
+def _wrong(name: str, given: object, ours: Mapping[str, str]) -> str:
+    """Why a sentence cannot stand for ours; empty where it can."""
+    if name not in ours:
+        return "there are no such words"
+    if not isinstance(given, str):
+        return "is no text"
+    try:
+        names, known = (
+            {field for _, field, _, _ in string.Formatter().parse(text) if field is not None} for text in (given, ours[name])
+        )
+        given.format(**dict.fromkeys(known, "x"))
+    except (ValueError, LookupError, AttributeError) as error:
+        names, known = set(re.findall(r"{([^{}]*)}", given)), set(re.findall(r"{(\w+)}", ours[name]))
+        if names <= known:
+            return f"{error}".rstrip(".")
+    if strange := sorted(names - known):
+        there = f"there is {' and '.join(f'{{{one}}}' for one in sorted(known))}" if known else "it has no names in braces"
+        return f"knows no {{{visible(strange[0])}}}: {there}"
+    return ""
+
+
+def _flat(tables: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Nested tables as names with dots."""
+    found: dict[str, Any] = {}
+    for name, value in tables.items():
+        found |= _flat(value, f"{before}{name}.") if isinstance(value, dict) else {f"{before}{name}": value}
+    return found
