@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gd.notation import apart, count, number, visible
+from gd.notation import apart, count, marks_in_use, number, visible
 from gd.record import Inference, Record, Term
 
 __all__ = ["Coefficients", "Row", "coefficients", "intervals", "named"]
@@ -187,8 +187,10 @@ def aligned(cells: Sequence[str]) -> list[str]:
 
     Powers of ten and what is no number stay as they are.
     """
+    point, thousands = marks_in_use()
     behind = [
-        len(cell.partition(".")[2]) if cell.strip("−").replace(",", "").replace(".", "").isdecimal() else None for cell in cells
+        len(cell.partition(point)[2]) if cell.strip("−").replace(thousands, "").replace(point, "").isdecimal() else None
+        for cell in cells
     ]
     most = max((places for places in behind if places is not None), default=0)
     return [

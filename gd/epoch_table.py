@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from gd.notation import count, number, ordinal, visible
+from gd.notation import written as marked
 from gd.record import EpochLog, Fit, Record
 
 __all__ = ["Cell", "Column", "EpochTable", "Event", "Group", "Row", "cells", "epoch_table", "sampled_epochs", "shown_epochs"]
@@ -206,7 +207,7 @@ def _column(values: Sequence[float | None], bars: Sequence[float | None] | None)
     written = [_written(value, plain) for value in values]
     tails = [tail for _, tail in written if tail is not None]
     return [
-        Cell(text + (tail or ""), "" if tail is None else _pad(tail, tails), bar)
+        Cell(marked(text + (tail or "")), "" if tail is None else marked(_pad(tail, tails)), bar)
         for (text, tail), bar in zip(written, bars or [None] * len(written), strict=True)
     ]
 

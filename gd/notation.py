@@ -12,7 +12,8 @@ from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo
 
 __all__ = [
-    "FORMATS", "apart", "count", "legible", "listed", "marks", "number", "ordinal", "plainly", "typed", "visible", "when",
+    "FORMATS", "apart", "count", "legible", "listed", "marks", "marks_in_use", "number",
+    "ordinal", "plainly", "typed", "visible", "when",
     "written", "written_as", "zone",
 ]  # fmt: skip
 
@@ -150,6 +151,11 @@ def typed(value: float, digits: int = 4) -> str:
 def count(value: int | None) -> str:
     """A whole number, its thousands set apart; "—" for None."""
     return "—" if value is None else _marked(f"{value:,}")
+
+
+def marks_in_use() -> tuple[str, str]:
+    """Decimal mark and thousands mark of numbers for people, here and now."""
+    return _MARKS.get()
 
 
 def written(digits: str) -> str:
