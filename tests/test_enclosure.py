@@ -72,7 +72,7 @@ def test_still_too_much_leaves_out_the_best(made: dict[str, Item]) -> None:
     light = letter(*many).light
     assert light is not None
     counts = []
-    for room in (180_000, 120_000, 60_000):
+    for room in (480_000, 320_000, 160_000):
         limit = len(light) + room
         sent = limited(digest(*many, link="https://reports.a.example"), limit)
         assert len(sent.content) <= limit
