@@ -92,7 +92,7 @@ def test_a_planted_drift_is_found_at_its_run(base: Record, tmp_path: Path) -> No
     archive.write_index(tmp_path)
     page = (tmp_path / "sales" / "index.html").read_text(encoding="utf-8")
     assert 1 == page.count('<circle class="mark"')
-    assert "A weight drifted in 1 of the last 500 runs, last on 28 Oct 2025, 02:00 UTC: flipper_length_mm." in page
+    assert "A weight drifted in 1 of the last 500 runs, last on 28 Oct 2025, 02:00:00 UTC: flipper_length_mm." in page
     assert f'<a href="{run_id(300)}/report.html">28 Oct 2025, 02:00:00 UTC</a></th><td>flipper_length_mm</td>' in page
 
 
@@ -200,7 +200,7 @@ def test_a_failed_run_in_between_is_said(base: Record, tmp_path: Path) -> None:
     told = changes(now.model_copy(update={"previous": kept}))
     assert told is not None
     assert told.sentence == (
-        "The last run with a result, of 01 Jan 2025, 02:00 UTC, converged; 1 since then had none. The data have changed since."
+        "The last run with a result, of 01 Jan 2025, 02:00:00 UTC, converged; 1 since then had none. The data have changed since."
     )
     assert [("loss", 100000.0, 102000.0), ("flipper_length_mm", 3.0, 4.0)] == [
         (one.name, one.before, one.now) for one in told.differences
