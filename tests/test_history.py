@@ -200,7 +200,8 @@ def test_a_failed_run_in_between_is_said(base: Record, tmp_path: Path) -> None:
     told = changes(now.model_copy(update={"previous": kept}))
     assert told is not None
     assert told.sentence == (
-        "The last run with a result, of 01 Jan 2025, 02:00:00 UTC, converged; 1 since then had none. The data have changed since."
+        "The last run with a result, of 01 Jan 2025, 02:00:00 UTC, converged; 1 since then had none. "
+        "The data have changed since."
     )
     assert [("loss", 100000.0, 102000.0), ("flipper_length_mm", 3.0, 4.0)] == [
         (one.name, one.before, one.now) for one in told.differences
