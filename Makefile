@@ -18,8 +18,8 @@ run: $(STAMP)            ## train the notebook's rows and the penguins, and say 
 	$(BIN)/gd run --preset notebook
 	$(BIN)/gd run gd/datasets/penguins.csv --target body_mass_g
 
-test: $(STAMP) browser postfix postgres  ## every test; two files at a time, since much of it is waiting
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+test: $(STAMP) browser postfix postgres  ## every test; three files at a time, since much of it is waiting
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-fast: $(STAMP)      ## no server, no browser, nothing slow
 	$(BIN)/pytest -n 2 --dist worksteal -m "not server and not browser and not slow"
@@ -33,7 +33,6 @@ bench: $(STAMP_BENCH)    ## measure, side by side in one run, into tests/benchma
 	$(BIN)/python -m tests.benchmarks $(SECTIONS)
 
 fuzz: $(STAMP_FUZZ)      ## search for bytes that the CSV reader stumbles over; fails where it does, and leaves them in .fuzz/findings
-	GD_DAMAGE_SECONDS=600 $(BIN)/pytest -q -n 2 --dist worksteal tests/test_damage.py
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
 screenshots: $(STAMP) browser

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import faulthandler
 import gzip
-import os
 import re
 import signal
 import time
@@ -184,9 +183,6 @@ def test_good_files_are_read(tmp_path: Path) -> None:
         assert "right" == verdict(good, good.data, found), name
 
 
-ROOM = float(os.environ.get("GD_DAMAGE_SECONDS", "8"))  # for each file; `make fuzz` gives them all that they need
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_damage(name: str, tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
@@ -194,11 +190,9 @@ def test_damage(name: str, tmp_path: Path, record_property: Callable[[str, objec
     good, path = FILES[name], tmp_path / "t.csv"
     ends: Counter[str] = Counter()
     wrong: list[str] = []
-    slowest, until = 0.0, time.perf_counter() + ROOM
+    slowest = 0.0
     with watched() as begin:
         for seed in range(CASES):
-            if time.perf_counter() > until:
-                break
             rng = np.random.default_rng([seed, *name.encode()])
             data = damaged(good.data, rng)
             block = int(rng.choice([7, 64, BLOCK, BLOCK]))

@@ -178,7 +178,7 @@ def test_a_record_without_a_look_is_read(cases: dict[str, Path]) -> None:
 
 def test_the_command_says_it_again() -> None:
     """Zone and format, so that the same report comes of it; no templates, whose folder is on one machine."""
-    source, look = Source(path="a.csv", target="y"), Look(zone="Europe/Berlin", numbers=", ", templates="/home/me/look")
+    source, look = Source(path="a.csv", target="y"), Look(zone="Europe/Berlin", numbers=", ", templates="look")
     assert "gd run a.csv --target y --zone Europe/Berlin --numbers ', '" == command(source, Training(), look)
 
 

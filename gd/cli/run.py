@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from gd.dialect import Dialect
     from gd.look import Look
     from gd.mail import Mailing
-    from gd.training import Training
 
 __all__ = ["render", "run"]
 
@@ -200,7 +199,11 @@ def run(
     sources = _sources(csv_files, what, written, preset, as_one)
     crew = _runner(runner, workers, scheduler)
     _check_keep(keep)
-    batch = _run_flow(sources, training, reports, mailing, crew, keep, look, send=not dry_run, verbose=verbose)
+    parameters = {
+        "sources": sources, "training": training, "reports": str(reports), "mail": mailing, "send": not dry_run, "runner": crew,
+        "keep": keep, "templates": look.templates, "zone": look.zone, "numbers": look.numbers,
+    }  # fmt: skip
+    batch = _run_flow(parameters, verbose=verbose)
     ended = batch.ended
     from gd.notation import visible  # noqa: PLC0415
 
@@ -340,18 +343,7 @@ def _runner(kind: str | None, workers: int | None, scheduler: str | None) -> Run
         raise UsageError(said.replace("--address", "--scheduler")) from None
 
 
-def _run_flow(
-    sources: list[Source],
-    training: Training,
-    reports: Path,
-    mailing: Mailing,
-    crew: Runner,
-    keep: str | None,
-    look: Look,
-    *,
-    send: bool,
-    verbose: bool,
-) -> Batch:
+def _run_flow(parameters: dict[str, Any], *, verbose: bool) -> Batch:
     """Run the flow on the server that PREFECT_API_URL names, else on a temporary one that starts during the imports."""
     run_quietly("INFO" if verbose else "CRITICAL")
     from flows.runners import RunnerError  # noqa: PLC0415
@@ -361,7 +353,7 @@ def _run_flow(
     try:
         if not server_is_named():
             server.start()
-        return _batch(server, sources, training, reports, mailing, crew, keep, look, send=send)
+        return _batch(server, parameters)
     except RunnerError as error:
         raise UnreachableError(str(error)) from None
     except Exception as error:
@@ -380,18 +372,7 @@ def _stopped_by(error: Exception) -> int | None:
     return signal.SIGTERM if "aborted by a termination signal" in str(error) else None
 
 
-def _batch(
-    server: TemporaryServer,
-    sources: list[Source],
-    training: Training,
-    reports: Path,
-    mailing: Mailing,
-    crew: Runner,
-    keep: str | None,
-    look: Look,
-    *,
-    send: bool,
-) -> Batch:
+def _batch(server: TemporaryServer, parameters: dict[str, Any]) -> Batch:
     """What each data set came to; the imports stand where the server needs time to start."""
     gc.disable()  # what is being imported is no garbage
     from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings  # noqa: PLC0415
@@ -402,7 +383,7 @@ def _batch(
     from flows.training_report import training_report  # noqa: PLC0415
     from gd import backends  # noqa: PLC0415
 
-    for name in training.backends:
+    for name in parameters["training"].backends:
         backends.get(name)
     import matplotlib.figure  # noqa: F401, PLC0415
 
@@ -416,10 +397,7 @@ def _batch(
     ours = {PREFECT_API_URL: server.url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None} if server.url else {}
     with temporary_settings(ours), bars as progress:
         TERMINAL.set(progress)
-        state: Any = training_report(
-            sources, training, str(reports), mailing, send, runner=crew, keep=keep, templates=look.templates, zone=look.zone,
-            numbers=look.numbers, return_state=True,
-        )  # fmt: skip
+        state: Any = training_report(**parameters, return_state=True)
     result: Batch | Exception = state.result(raise_on_failure=False)
     if isinstance(result, Exception):
         raise result

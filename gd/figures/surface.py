@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,7 +14,10 @@ from gd.figures.style import INK, LIMIT, PAPER, QUIET, THEORY, beyond, legend, l
 from gd.figures.sweep import rate_axis
 from gd.figures.weights import as_trained, optimum_as_trained
 from gd.notation import count, number, visible
-from gd.record import EpochLog, Record
+from gd.record import EpochLog, Fit, Record
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 __all__ = ["contours", "has_a_surface", "have_steps", "parabola", "plane", "steps"]
 
@@ -37,14 +41,8 @@ def parabola(record: Record, log: EpochLog) -> Picture:
     axes.plot(grid, base + curvature / 2 * (grid - optimum) ** 2, color=THEORY, linewidth=1, zorder=2)
     labels, drawn = [], []
     for position, (fit, path) in enumerate(zip(record.fits, paths, strict=True)):
-        colour, dash, marker = look(fit)
         (seen,) = _seen(path[:, None], [optimum], [reach]).T
-        lift = base + curvature / 2 * (seen - optimum) ** 2
-        drawn.append(Line(fit.title, seen, lift, colour))
-        axes.plot(
-            seen, lift, color=colour, linestyle=dash, marker=marker, markersize=4 + 2 * position, linewidth=1,
-            markerfacecolor="none" if position else colour, markevery=_marked(len(seen)), zorder=3 + position, label=fit.title,
-        )  # fmt: skip
+        drawn.append(_way(axes, fit, position, seen, base + curvature / 2 * (seen - optimum) ** 2))
         labels.append(f"{fit.title} ends at {number(path[-1])} after {count(fit.epochs)} steps")
     axes.axvline(optimum, color=THEORY, linewidth=0.8, linestyle=(0, (1, 2)))
     axes.annotate(
@@ -62,6 +60,16 @@ def parabola(record: Record, log: EpochLog) -> Picture:
     return Picture("path", caption, alt, saved(figure, "path"), of_lines("weight", "loss", drawn))
 
 
+def _way(axes: Axes, fit: Fit, position: int, x: Array, y: Array) -> Line:
+    """The steps of one backend, the first one's dots inside the other's open marks."""
+    colour, dash, marker = look(fit)
+    axes.plot(
+        x, y, color=colour, linestyle=dash, marker=marker, markersize=4 + 2 * position, linewidth=1,
+        markerfacecolor="none" if position else colour, markevery=_marked(len(x)), zorder=3 + position, label=fit.title,
+    )  # fmt: skip
+    return Line(fit.title, x, y, colour)
+
+
 def contours(record: Record, log: EpochLog) -> Picture:
     """The loss of two weights, seen from above, with the steps on it."""
     assert record.diagnosis is not None
@@ -77,13 +85,7 @@ def contours(record: Record, log: EpochLog) -> Picture:
     axes.contour(first, second, height, levels=_LEVELS * float(height.max()), colors=THEORY, linewidths=0.6, zorder=2)
     ends, drawn = [], []
     for position, (fit, path) in enumerate(zip(record.fits, paths, strict=True)):
-        colour, dash, marker = look(fit)
-        seen = _seen(path, optimum, reaches)
-        drawn.append(Line(fit.title, seen[:, 0], seen[:, 1], colour))
-        axes.plot(
-            seen[:, 0], seen[:, 1], color=colour, linestyle=dash, marker=marker, markersize=4 + 2 * position, linewidth=1,
-            markerfacecolor="none" if position else colour, markevery=_marked(len(seen)), zorder=3 + position, label=fit.title,
-        )  # fmt: skip
+        drawn.append(_way(axes, fit, position, *_seen(path, optimum, reaches).T))
         ends.append(f"{fit.title} ends at ({number(path[-1, 0])}, {number(path[-1, 1])})")
     axes.plot(*optimum, marker="+", markersize=11, color=INK, zorder=6, linestyle="none", label="optimum")
     names = [*record.dataset.features, *(["intercept"] if record.training.intercept else [])]
@@ -118,13 +120,7 @@ def plane(record: Record, log: EpochLog) -> Picture:
     axes.contour(flat, steep, height, levels=_LEVELS * float(height.max()), colors=THEORY, linewidths=0.6, zorder=2)
     ends, drawn = [], []
     for position, (fit, path) in enumerate(zip(record.fits, paths, strict=True)):
-        colour, dash, marker = look(fit)
-        seen = _seen(path, [0.0, 0.0], reaches)
-        drawn.append(Line(fit.title, seen[:, 0], seen[:, 1], colour))
-        axes.plot(
-            seen[:, 0], seen[:, 1], color=colour, linestyle=dash, marker=marker, markersize=4 + 2 * position, linewidth=1,
-            markerfacecolor="none" if position else colour, markevery=_marked(len(seen)), zorder=3 + position, label=fit.title,
-        )  # fmt: skip
+        drawn.append(_way(axes, fit, position, *_seen(path, [0.0, 0.0], reaches).T))
         ends.append(f"{fit.title} ends at ({number(path[-1, 0], 2)}, {number(path[-1, 1], 2)})")
     axes.plot(0, 0, marker="+", markersize=11, color=INK, zorder=6, linestyle="none", label="optimum")
     x, y = paths[0][0]
