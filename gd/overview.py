@@ -11,9 +11,10 @@ from itertools import groupby
 from gd.changes import Difference
 from gd.history import History, Line
 from gd.notation import count, number, visible, when
+from gd.phrases import say
 from gd.record import Record
 from gd.rendering import rendered
-from gd.words import headline, say, sentence
+from gd.words import headline, sentence
 
 __all__ = ["MOST", "SPARKS", "Row", "render_compare", "render_dataset", "render_index", "row"]
 

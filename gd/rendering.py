@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from gd.look import current
 from gd.notation import count, listed, number, ordinal, visible, when
-from gd.words import FOLDER, SYMBOLS, headline, say
+from gd.phrases import FOLDER, say
+from gd.words import SYMBOLS, headline
 
 if TYPE_CHECKING:
     from jinja2 import Environment, Template

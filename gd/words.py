@@ -3,37 +3,17 @@
 from __future__ import annotations
 
 import math
-import re
-import string
-import tomllib
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from gd.cure import epochs_to_flat, rounded, wrong_gradients
-from gd.look import Applied, current
 from gd.notation import count, listed, number, plainly, typed, visible
+from gd.phrases import plural, say
 from gd.record import Record
 
-__all__ = ["FOLDER", "SYMBOLS", "headline", "rates_sentence", "say", "sentence"]
-
-FOLDER = next(
-    folder for folder in (Path(__file__).parent / "templates", Path(__file__).parents[1] / "templates") if folder.is_dir()
-)
-"""Of our templates: beside the code in an installed wheel, at the top of the repository in a clone."""
+__all__ = ["SYMBOLS", "headline", "rates_sentence", "sentence"]
 
 SYMBOLS = {"converged": "✓", "exhausted": "…", "diverged": "✕", "disagree": "≠", "failed": "!"}
-
-
-def say(name: str, /, **values: Any) -> str:
-    """A sentence of words.toml with its numbers and names: in the user's words where they have any.
-
-    Args:
-        name: of the sentence, its table and a dot before it.
-        values: what stands in its braces.
-    """
-    return _spoken(current()).get(name, _words()[name]).format(**values)
 
 
 def headline(record: Record) -> str:
@@ -70,7 +50,7 @@ def rates_sentence(record: Record) -> str:
     best = next(t for t in told[first.backend] if t.rate == tried.best)
     gone = {fit.title: [t.rate for t in told[fit.backend] if t.outcome == "diverged"] for fit in record.fits}
     alike = len(set(map(tuple, gone.values()))) == 1
-    which = {"count": count(len(tried.rates)), "rate": number(tried.best), "epochs": _plural(best.epochs)}
+    which = {"count": count(len(tried.rates)), "rate": number(tried.best), "epochs": plural(best.epochs)}
     if best.outcome == "diverged":
         text = say("rates.all_diverged" if alike else "rates.all_diverged_with", backend=first.title, **which)
     elif best.outcome == "converged":
@@ -147,7 +127,7 @@ def _ambiguity(record: Record) -> str:
     if found.rank is None or found.parameters is None or found.rank == found.parameters:
         return ""
     if rows is not None and rows < found.parameters:
-        return say("ambiguous.few", rows=_plural(rows, "row"), parameters=count(found.parameters))
+        return say("ambiguous.few", rows=plural(rows, "row"), parameters=count(found.parameters))
     return say("ambiguous.rank", rank=count(found.rank), parameters=count(found.parameters))
 
 
@@ -188,7 +168,7 @@ def _divergence(record: Record, num: Any) -> str:
     elif worst.loss is None:
         text = say("diverged.never", said=text)
     else:
-        text = say("diverged.rises", said=text, epochs=_plural(worst.epochs), loss=num(worst.loss))
+        text = say("diverged.rises", said=text, epochs=plural(worst.epochs), loss=num(worst.loss))
     return say("diverged.try", said=text, rate=typed((limit or rate) / 2, 2)) if too_long else say("diverged.look", said=text)
 
 
@@ -196,7 +176,7 @@ def _exhaustion(record: Record, num: Any) -> str:
     found, settings = record.diagnosis, record.training
     assert found is not None
     text = say(
-        "exhausted.begin", epochs=_plural(max(fit.epochs for fit in record.fits)), above=_above(found.excess_loss, record, num)
+        "exhausted.begin", epochs=plural(max(fit.epochs for fit in record.fits)), above=_above(found.excess_loss, record, num)
     )
     rate, best = settings.learning_rate, found.predicted_epochs_best
     if found.stable_below is not None and (rate or 0) >= found.stable_below:
@@ -275,70 +255,3 @@ def _upwards(gap: float | None) -> float | None:
         return gap
     unit = 10.0 ** math.floor(math.log10(gap))
     return math.ceil(gap / unit) * unit
-
-
-def _plural(number: int, what: str = "epoch") -> str:
-    return say(f"plural.{what}{'' if number == 1 else 's'}", count=count(number))
-
-
-@lru_cache
-def _words() -> Mapping[str, str]:
-    return _flat(tomllib.loads((FOLDER / "words.toml").read_text(encoding="utf-8")))
-
-
-def _spoken(applied: Applied) -> Mapping[str, str]:
-    """The sentences that the user's folder has in other words; what is wrong with one is said, and ours stands for it."""
-    if applied.words is None:
-        applied.words = {}
-        file = applied.folder / "words.toml" if applied.folder is not None else None
-        if file is not None and file.exists():
-            applied.words = _read(file, applied)
-    return applied.words
-
-
-def _read(file: Path, applied: Applied) -> dict[str, str]:
-    ours, theirs = _words(), dict[str, str]()
-    try:
-        text = file.read_text(encoding="utf-8")
-        found = _flat(tomllib.loads(text))
-    except (OSError, ValueError) as error:
-        applied.add(f"{file}: {str(error).splitlines()[0].rstrip('.')}. The standard words stand in its place.")
-        return theirs
-    for name, given in found.items():
-        said = _wrong(name, given, ours)
-        if not said:
-            theirs[name] = given
-            continue
-        key = re.search(rf"^\s*[\"']?{re.escape(name.rpartition('.')[2])}[\"']?\s*=", text, re.MULTILINE)
-        line = f", line {text.count(chr(10), 0, key.end()) + 1}" if key else ""
-        applied.add(f"{file}{line}: {visible(name)}: {said}. The standard words stand in its place.")
-    return theirs
-
-
-def _wrong(name: str, given: object, ours: Mapping[str, str]) -> str:
-    """Why a sentence cannot stand for ours; empty where it can."""
-    if name not in ours:
-        return "there are no such words"
-    if not isinstance(given, str):
-        return "is no text"
-    try:
-        names, known = (
-            {field for _, field, _, _ in string.Formatter().parse(text) if field is not None} for text in (given, ours[name])
-        )
-        given.format(**dict.fromkeys(known, "x"))
-    except (ValueError, LookupError, AttributeError) as error:
-        names, known = set(re.findall(r"{([^{}]*)}", given)), set(re.findall(r"{(\w+)}", ours[name]))
-        if names <= known:
-            return f"{error}".rstrip(".")
-    if strange := sorted(names - known):
-        there = f"there is {' and '.join(f'{{{one}}}' for one in sorted(known))}" if known else "it has no names in braces"
-        return f"knows no {{{visible(strange[0])}}}: {there}"
-    return ""
-
-
-def _flat(tables: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """Nested tables as names with dots."""
-    found: dict[str, Any] = {}
-    for name, value in tables.items():
-        found |= _flat(value, f"{before}{name}.") if isinstance(value, dict) else {f"{before}{name}": value}
-    return found

@@ -20,11 +20,12 @@ from gd.history import History, line
 from gd.look import Look
 from gd.mail import compose
 from gd.overview import Row, render_index, row
+from gd.phrases import FOLDER
 from gd.record import Record
 from gd.rendering import CONTEXT_VERSION, environment
 from gd.report import Report, render
 from gd.training import Training
-from gd.words import FOLDER, headline, sentence
+from gd.words import headline, sentence
 from tests.mails import NOW, SENDER, digest, items
 
 README = (FOLDER / "README.md").read_text(encoding="utf-8")
