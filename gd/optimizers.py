@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from gd.data import Array
 
@@ -228,7 +229,7 @@ def adamw(
     return Optimizer(plain.init, update)
 
 
-def proximal(optimizer: Optimizer, learning_rate: float | Schedule, penalty: float | Array) -> Optimizer:
+def proximal(optimizer: Optimizer, learning_rate: float | Schedule, penalty: ArrayLike) -> Optimizer:
     """After each step the proximal step of an L1 penalty: weights nearer to zero than α κ become zero, others shrink by it.
 
     With `gradient_descent` at the same rate this is ISTA, which ends at the minimum of J(θ) + κ ‖θ‖₁.
@@ -245,14 +246,15 @@ def proximal(optimizer: Optimizer, learning_rate: float | Schedule, penalty: flo
         Daubechies, Defrise and De Mol (2004), An iterative thresholding algorithm, Comm. Pure Appl. Math. 57.
     """
     rate = _schedule(learning_rate)
-    if not (np.asarray(penalty) >= 0).all():
-        raise ValueError(f"the penalty must be at least 0, not {penalty}")
+    each = np.asarray(penalty)
+    if not (each >= 0).all():
+        raise ValueError(f"the penalty must be at least 0, not {each}")
 
     def update(gradient: Array, state: tuple[int, Any], theta: Array) -> tuple[Array, tuple[int, Any]]:
         t, inner = state
         step, inner = optimizer.update(gradient, inner, theta)
         ahead = theta + step
-        nearer = np.sign(ahead) * np.maximum(np.abs(ahead) - np.asarray(rate(t) * penalty, theta.dtype), 0)
+        nearer = np.sign(ahead) * np.maximum(np.abs(ahead) - (rate(t) * each).astype(theta.dtype), 0)
         return nearer - theta, (t + 1, inner)
 
     return Optimizer(lambda theta: (0, optimizer.init(theta)), update)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from array_api_compat import array_namespace
-from numpy.typing import DTypeLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from gd.data import Array, Scaling
 from gd.moments import Moments
@@ -252,7 +252,7 @@ def poisson(X: Array, y: Array) -> Problem:
     return Problem((X, y, saturated), value, value_and_gradient)
 
 
-def ridge(problem: Problem, penalty: float, penalised: Array) -> Problem:
+def ridge(problem: Problem, penalty: float, penalised: ArrayLike) -> Problem:
     """A loss and an L2 penalty on its weights: J(θ) + κ Σ θⱼ² and ∇J(θ) + 2 κ θ, over the weights that are penalised.
 
     There is neither ½ nor n: scikit-learn's `Ridge(alpha)`, which sums over the rows, is `least_squares` with κ = alpha / n.
@@ -279,7 +279,7 @@ def ridge(problem: Problem, penalty: float, penalised: Array) -> Problem:
         held = theta * penalised
         return loss + penalty * np.vecdot(held, theta), gradient + 2 * penalty * held
 
-    return Problem((penalised, *problem.arrays), value, value_and_gradient)
+    return Problem((np.asarray(penalised, problem.arrays[0].dtype), *problem.arrays), value, value_and_gradient)
 
 
 def _linear(theta: Any, X: Any) -> Any:
