@@ -66,8 +66,8 @@ class Difference:
         name, _, rest = self.name.partition(", ")
         if name not in _TITLED.get(self.section, ()):
             return visible(self.name)
-        if name == "format" and rest in _FORMAT:
-            return say(f"changes.names.format.{rest}")
+        if name == "format":
+            return say(f"changes.names.format.{rest}") if rest in _FORMAT else visible(f"{name}, {rest.replace('_', ' ')}")
         title = say(f"changes.names.{self.section}.{name}")
         return say("changes.of", what=title, which=visible(rest)) if rest else title
 
