@@ -57,13 +57,12 @@ class Table:
 
 def how_written(found: Format) -> list[tuple[str, str]]:
     """How a CSV was written, as facts: what was found out, and what an option said."""
+    ends = "" if found.line_ends == "none" else "written.mixed" if found.line_ends == "mixed" else "written.ends"
     parts = [
         say("written.separated", mark=_mark(found.delimiter)),
         say("written.no_quotes") if not found.quote else say("written.single_quotes") if found.quote == "'" else "",
         say("written.byte_order_mark", encoding=found.encoding) if found.byte_order_mark else found.encoding,
-        ""
-        if found.line_ends == "none"
-        else say("written.mixed" if found.line_ends == "mixed" else "written.ends", ends=found.line_ends),
+        ends and say(ends, ends=found.line_ends),
         found.compression or "",
         say("written.names", line=count(found.header_line)) if found.header_line else say("written.no_names"),
     ]
