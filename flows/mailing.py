@@ -113,7 +113,7 @@ def digest(presence: Presence, folders: Sequence[Path]) -> Digest:
     items = []
     for folder in folders:
         record, log = archive.read_run(folder)
-        items.append(Item(record=record, log=log, folder=folder, previous=archive.previous(folder)))
+        items.append(Item(record=record, log=log, folder=folder))
     link = os.environ.get("GD_REPORTS_URL") or None
     return Digest(presence.name, presence.key, presence.moment, items, presence.zone, link, presence.look)
 

@@ -38,7 +38,6 @@ __all__ = [
     "finish",
     "keep_ready",
     "kept",
-    "previous",
     "prune",
     "read",
     "read_record",
@@ -254,22 +253,6 @@ def records(reports: Path) -> list[tuple[Path, Record]]:
         except (OSError, ValueError):
             continue
     return sorted(found, key=lambda item: (item[1].run.started, item[1].run.id), reverse=True)
-
-
-def previous(folder: Path) -> Record | None:
-    """The last run of the same data set that was finished before this one; None for the first."""
-    for other in _runs_before(folder):
-        try:
-            return read_record(other)
-        except (OSError, ValueError):
-            continue
-    return None
-
-
-def _runs_before(folder: Path) -> Iterator[Path]:
-    """Runs are named after the second in which they started: their names sort by it."""
-    names = sorted((path.name for path in folder.parent.glob("[!.]*") if path.name < folder.name), reverse=True)
-    return (folder.parent / name for name in names)
 
 
 def write_index(

@@ -13,7 +13,7 @@ from gd import archive
 from gd.data import DataError, Source
 from gd.mail import Letter, compose
 from gd.mail.digest import Digest, Item
-from gd.record import Record, Run, failed
+from gd.record import Previous, Record, Run, failed
 from gd.training import Training
 
 MOMENT = datetime(2026, 11, 22, 1, 0, tzinfo=UTC)
@@ -24,24 +24,29 @@ VERDICTS = ("failed", "disagree", "diverged", "exhausted", "converged")  # worst
 
 
 def items(cases: dict[str, Path], folder: Path) -> dict[str, Item]:
-    """An item for each verdict, each with a run of the day before; the failed one is made in a folder."""
+    """An item for each verdict, each after a run of the day before; the failed one is made in a folder."""
     found = {}
     for verdict, place in cases.items():
         record, log = archive.read_run(place)
-        found[verdict] = Item(record, log, place, earlier(record))
+        found[verdict] = Item(followed(record), log, place)
     run = Run(id="x", trigger="scheduled", started=MOMENT, finished=MOMENT, version="0.1.0", command="gd run sales.csv")
     error = DataError("sales.csv, line 211", "5 cells where the header has 4.", "Quote cells that hold a comma.")
     record = failed(run, Source(path="sales.csv", target="price"), "sales", Training(), error)
     folder.mkdir(parents=True)
     archive.write_record(folder, record, None)
     archive.write_report(folder)
-    return found | {"failed": Item(record, None, folder, None)}
+    return found | {"failed": Item(record, None, folder)}
 
 
-def earlier(record: Record, **changed: Any) -> Record:
-    """The same result, a day before."""
-    run = record.run.model_copy(update={"started": MOMENT - timedelta(days=1)})
-    return record.model_copy(update={"run": run, **changed})
+def followed(record: Record, **changed: Any) -> Record:
+    """The same record, its run after one with the same result a day before, but for what that had otherwise."""
+    first = record.fits[0]
+    before = Previous(
+        id="before", started=MOMENT - timedelta(days=1), verdict=record.verdict, epochs=first.epochs, loss=first.loss,
+        r2=first.r2, intercept=first.intercept, weights=first.weights, rows_used=record.dataset.rows_used,
+        sha256=record.dataset.sha256, settings={}, version="0.1.0",
+    )  # fmt: skip
+    return record.model_copy(update={"previous": before.model_copy(update=changed)})
 
 
 def hostile(item: Item, number: int = 0) -> Item:
@@ -64,7 +69,7 @@ def hostile(item: Item, number: int = 0) -> Item:
         ]
         told = told.model_copy(update={"terms": tuple(terms)})
     changed = record.model_copy(update={"dataset": data, "fits": tuple(fits), "diagnosis": optimum, "inference": told})
-    return replace(item, record=changed, previous=earlier(changed))
+    return replace(item, record=followed(changed))
 
 
 def digest(*found: Item, **changed: Any) -> Digest:

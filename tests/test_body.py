@@ -62,7 +62,7 @@ def test_a_row_for_each_data_set(made: dict[str, Item]) -> None:
         said = words(f"<body>{row}")
         assert said.startswith(f"{record.dataset.name} {SYMBOLS[verdict]} {headline(record)} ")
         assert re.search(rf'<span class="{verdict}" style="color:\s?#[0-9a-f]{{6}}', row)
-        assert said.endswith("first run" if verdict == "failed" else "unchanged")
+        assert said.endswith("no result yet" if verdict == "failed" else "unchanged")
     assert number(made["converged"].record.fits[0].loss) in rows[-1]
 
 
@@ -81,7 +81,7 @@ def test_the_text_is_worth_reading_alone(made: dict[str, Item]) -> None:
     terms = [f"{number(abs(weight), plain=True)} * {name}" for name, weight in fit.weights.items() if weight is not None]
     assert all(term in paragraphs[5] for term in terms)
     assert f"body_mass_g = {number(fit.intercept, plain=True)} + " in paragraphs[5]
-    assert "Loss 145,500. The run before, on 21 Nov 2026, converged too; the loss is unchanged." in paragraphs[5]
+    assert "Loss 145,500. The run before, on 21 Nov 2026, converged too. The loss is unchanged." in paragraphs[5]
     assert "Y = 2 * X (NumPy) Y = 1.833 * X (PyTorch)" in paragraphs[2]
     assert "=" not in paragraphs[3]
 

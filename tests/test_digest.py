@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from email import message_from_bytes, policy
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from gd.archive import read_run
+from gd.changes import changes
 from gd.data import Source, bundled
+from gd.look import Look
+from gd.mail import compose
 from gd.mail.digest import Digest, Item, date, kicker, opening, rest, sections, subject
 from gd.notation import number
-from gd.record import EpochLog, Record
+from gd.record import EpochLog
 from gd.training import Training
 from tests.conftest import run_tasks
-from tests.mails import HOSTILE, MOMENT, VERDICTS, digest, earlier, hostile, items
+from tests.mails import HOSTILE, MOMENT, NOW, VERDICTS, digest, followed, hostile, items
 
 
 @pytest.fixture(scope="module")
 def made(cases: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Item]:
     """An item for each verdict."""
     return items(cases, tmp_path_factory.mktemp("failed") / "sales" / "run")
-
-
-def with_loss(record: Record, loss: float | None) -> Record:
-    """The run of the day before, had it ended with another loss."""
-    return earlier(record, fits=tuple(fit.model_copy(update={"loss": loss}) for fit in record.fits))
 
 
 @pytest.mark.parametrize(
@@ -91,18 +90,18 @@ def test_the_widest_gap_is_said_where_all_converged(made: dict[str, Item]) -> No
     both = digest(made["converged"], made["converged"])
     assert f"Their backends never differed by more than {number(gap, 2)}, relative to the weights." == rest(both)
     assert rest(both, plain=True).isascii()
-    alone = Item(record.model_copy(update={"fits": record.fits[:1]}), made["converged"].log, None, None)
+    alone = Item(record.model_copy(update={"fits": record.fits[:1]}), made["converged"].log, None)
     assert "" == rest(digest(made["converged"], alone))
 
 
 @pytest.mark.parametrize(
     ("factor", "expected", "sentence"),
     [
-        (1.0, ("loss unchanged",), "converged too; the loss is unchanged."),
-        (1.25, ("loss −20\N{NO-BREAK SPACE}%",), "converged too; the loss is 20 % lower now."),
-        (0.8, ("loss +25\N{NO-BREAK SPACE}%",), "converged too; the loss is 25 % higher now."),
-        (1e-3, ("loss was 145.5",), "converged too; its loss was 145.5."),
-        (None, ("unchanged",), "converged too."),
+        (1.0, ("loss unchanged",), "The loss is unchanged."),
+        (1.25, ("loss −20\N{NO-BREAK SPACE}%",), "The loss is 20 % lower now."),
+        (0.8, ("loss +25\N{NO-BREAK SPACE}%",), "The loss is 25 % higher now."),
+        (1e-3, ("loss was 145.5",), "Its loss was 145.5."),
+        (None, ("unchanged",), ""),
     ],
 )
 def test_the_change_of_the_loss(factor: float | None, expected: tuple[str, ...], sentence: str, made: dict[str, Item]) -> None:
@@ -110,25 +109,62 @@ def test_the_change_of_the_loss(factor: float | None, expected: tuple[str, ...],
     item = made["converged"]
     loss = item.record.fits[0].loss
     assert loss is not None
-    before = with_loss(item.record, None if factor is None else factor * loss)
-    (section,) = sections(digest(Item(item.record, item.log, item.folder, before)))
+    record = followed(item.record, loss=None if factor is None else factor * loss)
+    (section,) = sections(digest(Item(record, item.log, item.folder)))
     assert expected == section.change
-    assert f"The run before, on 21 Nov 2026, {sentence}" == section.since
+    assert f"The run before, on 21 Nov 2026, converged too. {sentence}".strip() == section.since
 
 
 def test_a_changed_verdict_is_said_before_the_loss(made: dict[str, Item]) -> None:
     """And that the data are other ones."""
     item = made["diverged"]
-    before = earlier(made["converged"].record)
-    other = before.model_copy(update={"dataset": before.dataset.model_copy(update={"sha256": "0" * 64})})
-    (section,) = sections(digest(Item(item.record, item.log, item.folder, other)))
+    loss = made["converged"].record.fits[0].loss
+    record = followed(item.record, verdict="converged", loss=loss, sha256="0" * 64)
+    (section,) = sections(digest(Item(record, item.log, item.folder)))
     assert ("had converged", "loss was 145,500", "new data") == section.change
-    assert "The run before, on 21 Nov 2026, converged; its loss was 145,500. The data have changed since." == section.since
-    (first,) = sections(digest(made["failed"]))
-    assert ("first run",) == first.change
-    failed_before = earlier(made["failed"].record)
-    (now,) = sections(digest(Item(made["converged"].record, None, None, failed_before)))
-    assert ("failed",) == now.change
+    assert "The run before, on 21 Nov 2026, converged. Its loss was 145,500. The data have changed since." == section.since
+
+
+@pytest.mark.parametrize(("times", "expected"), [(1, "had failed"), (3, "had failed 3 times")])
+def test_runs_without_a_result_in_between_are_told(times: int, expected: str, made: dict[str, Item]) -> None:
+    """The mail compares with the last run that had a result, as the page does, and does not keep still about the others."""
+    record = followed(made["converged"].record, failed_since=times)
+    (section,) = sections(digest(Item(record, None, None)))
+    assert (expected, "loss unchanged") == section.change
+    said = f"The last run with a result, on 21 Nov 2026, converged; {times} since then had none. The loss is unchanged."
+    assert said == section.since
+    page = changes(record)
+    assert page is not None
+    assert f"{times} since then had none" in page.sentence
+
+
+def test_what_has_nothing_before_it_says_so(made: dict[str, Item]) -> None:
+    """Whether it is the first result or there is none yet."""
+    (failed,) = sections(digest(made["failed"]))
+    assert (("no result yet",), "There is no earlier run to compare with.") == (failed.change, failed.since)
+    record = made["converged"].record.model_copy(update={"previous": None})
+    (first,) = sections(digest(Item(record, None, None)))
+    assert ("first result",) == first.change
+
+
+def test_a_mail_in_a_user_s_words(made: dict[str, Item], tmp_path: Path) -> None:
+    """Subject, table and text are those of the folder's words.toml, letters beyond ASCII among them, and arrive whole."""
+    (tmp_path / "words.toml").write_text(
+        "[mail.tag]\nconverged = 'größer'\n[mail.tally]\nconverged = '{count} von {total} konvergiert ✓'\n"
+        "[mail.opening]\nconverged = 'Über {count} von {total}'\n[mail.table]\noptimum = 'Bestwert'\n",
+        encoding="utf-8",
+    )
+    told = digest(made["converged"], made["converged"], look=Look(templates=str(tmp_path)))
+    letter = compose(told, sender="gd <reports@a.example>", reply_to=None, now=NOW)
+    assert () == letter.faults
+    assert "[größer] nightly: 2 von 2 konvergiert ✓, 22 Nov 2026" == letter.subject
+    message = message_from_bytes(letter.content, policy=policy.default)
+    assert letter.subject == message["Subject"]
+    plain, page = (message.get_body((kind,)) for kind in ("plain", "html"))
+    assert plain is not None
+    assert page is not None
+    assert plain.get_content().startswith("Über 2 von 2: nightly")
+    assert "Bestwert" in page.get_content()
 
 
 def test_losses_that_disagree_are_both_told(made: dict[str, Item]) -> None:
@@ -174,7 +210,7 @@ def test_at_most_eight_features_and_25_epochs(made: dict[str, Item]) -> None:
             "diagnosis": found.model_copy(update={"optimum": dict.fromkeys(names, 1.0)}),
         }
     )
-    (section,) = sections(digest(Item(wide, item.log, item.folder, None)))
+    (section,) = sections(digest(Item(wide, item.log, item.folder)))
     assert section.results is not None
     assert section.epochs is not None
     assert list(names[:8]) == [row[0] for row in section.results.rows if row[0].startswith("x")]
@@ -188,7 +224,7 @@ def test_one_backend_shows_its_gradient(made: dict[str, Item]) -> None:
     """Where there is no gap to show."""
     record = made["converged"].record
     alone = record.model_copy(update={"fits": record.fits[:1]})
-    (section,) = sections(digest(Item(alone, made["converged"].log, None, None)))
+    (section,) = sections(digest(Item(alone, made["converged"].log, None)))
     assert section.epochs is not None
     assert ("epoch", "loss, NumPy", "gradient norm") == section.epochs.heads
 
@@ -197,7 +233,7 @@ def test_the_table_of_a_mail_has_epochs_whose_weights_were_kept(tmp_path: Path) 
     """At most 25, the last among them, each with a gap of the weights."""
     source = Source(path=str(bundled("penguins")), target="body_mass_g")
     folder = run_tasks(source, Training(epochs=101, tolerance=0, keep_weights=4), tmp_path)
-    (section,) = sections(digest(Item(*read_run(folder), folder, None)))
+    (section,) = sections(digest(Item(*read_run(folder), folder)))
     assert section.epochs is not None
     assert len(section.epochs.rows) <= 25
     assert ("3", "100") == (section.epochs.rows[0][0], section.epochs.rows[-1][0])
@@ -210,7 +246,7 @@ def test_an_epoch_after_a_backend_stopped_is_a_dash(made: dict[str, Item]) -> No
     assert item.log is not None
     short = {name: values[:5] for name, values in item.log.columns.items() if name.startswith("numpy_")}
     log = EpochLog(item.log.columns | short, dict.fromkeys(short, np.arange(5)))
-    (section,) = sections(digest(Item(item.record, log, None, None)))
+    (section,) = sections(digest(Item(item.record, log, None)))
     assert section.epochs is not None
     assert ["—" if t >= 5 else "x" for t in range(10)] == [re.sub(r"[^—]+", "x", row[1]) for row in section.epochs.rows]
 
@@ -229,9 +265,9 @@ def test_a_link_leads_to_each_report(made: dict[str, Item]) -> None:
     """The base, the data set and the run, with what an address cannot hold escaped."""
     item = made["converged"]
     folder = Path("reports") / "a b" / "2026#1"
-    (section,) = sections(digest(Item(item.record, None, folder, None), link="https://r.a.example/gd/"))
+    (section,) = sections(digest(Item(item.record, None, folder), link="https://r.a.example/gd/"))
     assert "https://r.a.example/gd/a%20b/2026%231/report.html" == section.address
-    (without,) = sections(digest(Item(item.record, None, folder, None)))
+    (without,) = sections(digest(Item(item.record, None, folder)))
     assert (None, "reports/a b/2026#1") == (without.address, without.place)
 
 
@@ -240,7 +276,7 @@ def test_an_error_of_many_lines_is_one_short_sentence(made: dict[str, Item]) -> 
     item = made["failed"]
     assert item.record.error is not None
     error = item.record.error.model_copy(update={"message": f"{HOSTILE}\n" * 100})
-    (section,) = sections(digest(Item(item.record.model_copy(update={"error": error}), None, None, None)))
+    (section,) = sections(digest(Item(item.record.model_copy(update={"error": error}), None, None)))
     for words in (section.sentence, section.plain):
         assert words.isprintable()
         assert 600 == len(words)

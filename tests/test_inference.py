@@ -404,7 +404,7 @@ def test_every_number_of_the_facts_is_that_of_run_json(shops: Case) -> None:
 
 def test_the_mail_says_the_same_intervals(shops: Case) -> None:
     """HTML and plain text name each term's interval, R² and the residual error as run.json has them; the text is ASCII."""
-    sent = parsed(letter(Item(shops.record, None, shops.folder, None)).content)
+    sent = parsed(letter(Item(shops.record, None, shops.folder)).content)
     page, text = (
         " ".join(text_of(body(sent, "html").replace("<body ", "<body><p ")).split()),
         " ".join(body(sent, "plain").split()),

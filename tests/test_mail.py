@@ -24,7 +24,7 @@ from tests.mails import (
     attachments,
     body,
     digest,
-    earlier,
+    followed,
     hostile,
     items,
     letter,
@@ -215,7 +215,7 @@ def test_no_part_of_a_header_can_begin_another(broken: str, made: dict[str, Item
     for sent in (
         letter(item, name=broken),
         letter(item, key=broken),
-        letter(Item(record, None, item.folder, earlier(record))),
+        letter(Item(record, None, item.folder)),
         told(name=broken),
         told(key=broken),
         told(lines=[broken, broken]),

@@ -119,7 +119,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
         named = record.model_copy(update={"dataset": record.dataset.model_copy(update={"name": names[0], "path": names[1]})})
         archive.write_record(place, named, log)
         archive.write_report(place)
-        digest = Digest(names[2], names[3], datetime(2026, 11, 23, tzinfo=UTC), [Item(named, log, place, None)])
+        digest = Digest(names[2], names[3], datetime(2026, 11, 23, tzinfo=UTC), [Item(named, log, place)])
         letter = mail.compose(digest, sender="gd <gd@a.example>", reply_to=None, now=datetime(2026, 11, 23, tzinfo=UTC))
         index = archive.write_index(folder / "reports")
         again = archive.read(place).log

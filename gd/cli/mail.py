@@ -121,7 +121,7 @@ def _sample(folder: Path, now: datetime) -> Digest:
 
     run = train_here("penguins", Source(path=str(bundled("penguins")), target="body_mass_g"), Training(), folder)
     record, log = archive.read_run(run)
-    return mail.Digest("mail-test", f"mail-test/{now.isoformat()}", now, [mail.Item(record, log, run, None)])
+    return mail.Digest("mail-test", f"mail-test/{now.isoformat()}", now, [mail.Item(record, log, run)])
 
 
 @contextmanager

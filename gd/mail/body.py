@@ -12,6 +12,7 @@ from gd.coefficients import intervals
 from gd.figures import PNG_WIDTH
 from gd.mail.digest import FEATURES, NAME, Digest, Section, kicker, opening, rest, subject, worst
 from gd.notation import count, plainly, visible
+from gd.phrases import say
 from gd.rendering import attempt, rendered
 from gd.report import equations
 from gd.words import headline
@@ -129,11 +130,10 @@ def _left_out(told: Sequence[Section], rows: int, details: int) -> str:
     if details == len(told):
         return ""
     verdicts = {section.item.record.verdict for section in told[details:]}
-    which = ", all of them converged" if verdicts == {"converged"} else ""
-    words = f"Left out, because mail clients cut long messages: the details of {count(len(told) - details)} data sets{which}"
+    name = "left_out_good" if verdicts == {"converged"} else "left_out"
     if rows < len(told):
-        words += f", and {count(len(told) - rows)} rows of the table"
-    return f"{words}. The text part of this mail and the full reports tell of every one."
+        name = "left_out_good_rows" if verdicts == {"converged"} else "left_out_rows"
+    return say(f"mail.{name}", count=count(len(told) - details), rows=count(len(told) - rows))
 
 
 def _size(html: str) -> int:

@@ -14,7 +14,8 @@ from gd.figures import loss_words
 from gd.look import Look
 from gd.notation import count, number, visible
 from gd.notation import zone as known_zone
-from gd.record import EpochLog, Fit, Record
+from gd.phrases import say
+from gd.record import EpochLog, Fit, Previous, Record
 from gd.report import Table
 from gd.words import headline, sentence
 
@@ -24,21 +25,6 @@ FEATURES = 8  # a mail names so many weights, the report all of them
 NAME = 40  # characters of a name, which stands in a narrow column
 
 _WORST_FIRST = ("failed", "disagree", "diverged", "exhausted", "converged")
-_TAGS = {
-    "failed": "failed",
-    "disagree": "backends disagree",
-    "diverged": "diverged",
-    "exhausted": "not there yet",
-    "converged": "ok",
-}
-_DID = {
-    "failed": "failed",
-    "disagree": "saw the backends disagree",
-    "diverged": "diverged",
-    "exhausted": "ran out of epochs",
-    "converged": "converged",
-}
-_WAS = _DID | {"disagree": "backends disagreed", "exhausted": "was not there yet", "converged": "had converged"}
 _EPOCHS = 25
 _SENTENCE = 600
 _PLACE = 200
@@ -52,7 +38,6 @@ class Item:
     record: Record
     log: EpochLog | None  # None where nothing was trained
     folder: Path | None  # None where nothing could be written
-    previous: Record | None  # its last run before
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,7 +79,7 @@ class Digest:
     def where(self) -> str:
         """Where all reports are: the address, else the folder."""
         folders = [item.folder for item in self.items if item.folder is not None]
-        return self.link or (visible(str(folders[0].parent.parent), _PLACE) if folders else "the folder of the reports")
+        return self.link or (visible(str(folders[0].parent.parent), _PLACE) if folders else say("mail.enclosed.folder"))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,7 +105,9 @@ class Section:
 
 def subject(digest: Digest) -> str:
     """The verdict first, then the name and the date: `[ok] nightly: 3 of 3 converged, 22 Nov 2026`."""
-    return f"[{_TAGS[worst(digest)]}] {visible(digest.name, NAME)}: {_tally(digest)}, {date(digest.moment, digest.place)}"
+    day = date(digest.moment, digest.place)
+    tag = say(f"mail.tag.{worst(digest)}")
+    return say("mail.subject", tag=tag, name=visible(digest.name, NAME), tally=_tally(digest), date=day)
 
 
 def worst(digest: Digest) -> str:
@@ -132,9 +119,8 @@ def opening(digest: Digest) -> str:
     """The verdict over all, in words."""
     if len(digest.items) == 1:
         return headline(digest.items[0].record)
-    if worst(digest) == "disagree":
-        return f"The backends disagree {_tally(digest).removesuffix(' data sets')}"
-    return _tally(digest)
+    verdict = worst(digest)
+    return say(f"mail.opening.{verdict}", count=count(_counts(digest)[verdict]), total=count(len(digest.items)))
 
 
 def rest(digest: Digest, *, plain: bool = False) -> str:
@@ -148,18 +134,19 @@ def rest(digest: Digest, *, plain: bool = False) -> str:
         return ""
     _, *others = _counts(digest).items()
     if len(others) == 1:
-        ((verdict, others_count),) = others
-        return f"The other {'one' if others_count == 1 else count(others_count)} {_DID[verdict]}."
+        ((verdict, number_of),) = others
+        return say(f"mail.{'other' if number_of == 1 else 'others'}.{verdict}", count=count(number_of))
     if others:
-        return f"Of the others, {_listed([f'{count(n)} {_DID[verdict]}' for verdict, n in others])}."
+        *most, last = [say(f"mail.some.{verdict}", count=count(number_of)) for verdict, number_of in others]
+        return say("mail.of_others", listed=say("and.last").join([say("and.between").join(most), last]))
     records = [item.record for item in digest.items]
     gaps = [record.comparison.max_relative_weight_gap for record in records if record.comparison and len(record.fits) > 1]
     found = [gap for gap in gaps if gap is not None]
     if worst(digest) != "converged" or len(found) < len(records):
         return ""
     if max(found) == 0:
-        return "Their backends never differed."
-    return f"Their backends never differed by more than {number(max(found), 2, plain=plain)}, relative to the weights."
+        return say("mail.never_differed")
+    return say("mail.differed", gap=number(max(found), 2, plain=plain))
 
 
 def kicker(digest: Digest, *, plain: bool = False) -> str:
@@ -168,7 +155,7 @@ def kicker(digest: Digest, *, plain: bool = False) -> str:
     parts = [
         visible(digest.name, NAME),
         f"{date(digest.moment, digest.place)}, {local:%H:%M %Z}",
-        f"{digest.items[0].record.run.trigger} run",
+        say(f"mail.trigger.{digest.items[0].record.run.trigger}"),
     ]
     return (", " if plain else " · ").join(parts)
 
@@ -192,9 +179,9 @@ def _section(digest: Digest, item: Item) -> Section:
         sentence=visible(sentence(record), _SENTENCE),
         plain=visible(sentence(record, plain=True), _SENTENCE),
         loss=_loss(record),
-        plain_loss=f"Loss {_loss(record, plain=True)}." if record.fits else "",
-        change=_change(record, item.previous),
-        since=_since(digest, record, item.previous),
+        plain_loss=say("mail.loss", loss=_loss(record, plain=True)) if record.fits else "",
+        change=_change(record, record.previous),
+        since=_since(digest, record, record.previous),
         results=_results(record) if record.fits else None,
         epochs=_epochs(record, log) if log is not None else None,
         picture=loss_words(record, log) if log is not None else None,
@@ -206,12 +193,13 @@ def _section(digest: Digest, item: Item) -> Section:
 
 def _remarks(record: Record) -> tuple[str, ...]:
     found = record.dataset.remarks
-    more = f"{count(len(found) - _REMARKS)} more such remarks in the report."
-    said = (
-        f"Look at {'this' if one.column is None else visible(one.column)}: {visible(one.text, _SENTENCE)}"
+    said = [
+        say("mail.remark_all", text=visible(one.text, _SENTENCE))
+        if one.column is None
+        else say("mail.remark", column=visible(one.column), text=visible(one.text, _SENTENCE))
         for one in found[:_REMARKS]
-    )
-    return (*said, *([more] if len(found) > _REMARKS else []))
+    ]
+    return (*said, *([say("mail.more_remarks", count=count(len(found) - _REMARKS))] if len(found) > _REMARKS else []))
 
 
 def _counts(digest: Digest) -> dict[str, int]:
@@ -222,13 +210,8 @@ def _counts(digest: Digest) -> dict[str, int]:
 
 def _tally(digest: Digest) -> str:
     """How many of how many met the worst verdict."""
-    verdict, total = worst(digest), count(len(digest.items))
-    met = count(_counts(digest)[verdict])
-    return f"on {met} of {total} data sets" if verdict == "disagree" else f"{met} of {total} {_DID[verdict]}"
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+    verdict = worst(digest)
+    return say(f"mail.tally.{verdict}", count=count(_counts(digest)[verdict]), total=count(len(digest.items)))
 
 
 def _loss(record: Record, plain: bool = False) -> str:
@@ -238,52 +221,62 @@ def _loss(record: Record, plain: bool = False) -> str:
     if record.verdict != "disagree":
         return _finite(record.fits[0].loss, plain)
     if plain:
-        return ", ".join(f"{_finite(fit.loss, plain)} by {fit.title}" for fit in record.fits)
+        each = (say("mail.loss_by", loss=_finite(fit.loss, plain), backend=fit.title) for fit in record.fits)
+        return say("and.between").join(each)
     return " ≠ ".join(_finite(fit.loss) for fit in record.fits)
 
 
 def _finite(value: float | None, plain: bool = False) -> str:
-    return "not finite" if value is None else number(value, plain=plain)
+    return say("mail.not_finite") if value is None else number(value, plain=plain)
 
 
-def _before(record: Record, previous: Record) -> tuple[float | None, float | None]:
-    """The loss now and in the run before."""
-    return record.fits[0].loss if record.fits else None, previous.fits[0].loss if previous.fits else None
+def _losses(record: Record, previous: Previous) -> tuple[float | None, float | None]:
+    """The loss now and in the last run that had a result; None where there is none to compare."""
+    return (record.fits[0].loss, previous.loss) if record.fits else (None, None)
 
 
-def _change(record: Record, previous: Record | None) -> tuple[str, ...]:
+def _change(record: Record, previous: Previous | None) -> tuple[str, ...]:
+    """Since the last run with a result, as on the page; runs in between that had none are told too."""
     if previous is None:
-        return ("first run",)
-    lines = [] if previous.verdict == record.verdict else [_WAS[previous.verdict]]
-    now, before = _before(record, previous)
+        return (say("mail.change.first" if record.fits else "mail.change.none"),)
+    lines = [] if previous.verdict == record.verdict else [say(f"mail.was.{previous.verdict}")]
+    if previous.failed_since:
+        name = "mail.change.failed" if previous.failed_since == 1 else "mail.change.failed_often"
+        lines.append(say(name, count=count(previous.failed_since)))
+    now, before = _losses(record, previous)
     moved = per_cent(now, before)
     if moved is not None:
-        minus = "−" if moved < 0 else "+"
-        lines.append("loss unchanged" if abs(moved) < 0.005 else f"loss {minus}{number(abs(moved), 2)}\N{NO-BREAK SPACE}%")
-    elif before is not None and record.fits:
-        lines.append(f"loss was {number(before)}")
+        name = "mail.change.same" if abs(moved) < 0.005 else "mail.change.less" if moved < 0 else "mail.change.more"
+        lines.append(say(name, share=number(abs(moved), 2)))
+    elif before is not None:
+        lines.append(say("mail.change.loss", loss=number(before)))
     if _new_data(record, previous):
-        lines.append("new data")
-    return tuple(lines) or ("unchanged",)
+        lines.append(say("mail.change.data"))
+    return tuple(lines) or (say("mail.change.nothing"),)
 
 
-def _since(digest: Digest, record: Record, previous: Record | None) -> str:
+def _since(digest: Digest, record: Record, previous: Previous | None) -> str:
     if previous is None:
-        return "There is no earlier run to compare with."
-    words = f"The run before, on {date(previous.run.started, digest.place)}, {_DID[previous.verdict]}"
-    words += " too" if previous.verdict == record.verdict else ""
-    now, before = _before(record, previous)
+        return say("mail.since.first")
+    day = date(previous.started, digest.place)
+    if previous.failed_since:
+        said = [say(f"mail.last.{previous.verdict}", date=day, count=count(previous.failed_since))]
+    else:
+        said = [say(f"mail.{'too' if previous.verdict == record.verdict else 'before'}.{previous.verdict}", date=day)]
+    now, before = _losses(record, previous)
     moved = per_cent(now, before)
     if moved is not None:
-        lower = f"{number(abs(moved), 2, plain=True)} % {'lower' if moved < 0 else 'higher'}"
-        words += f"; the loss is {'unchanged' if abs(moved) < 0.005 else f'{lower} now'}"
-    elif before is not None and record.fits:
-        words += f"; its loss was {number(before, plain=True)}"
-    return f"{words}. The data have changed since." if _new_data(record, previous) else f"{words}."
+        name = "mail.since.same" if abs(moved) < 0.005 else "mail.since.lower" if moved < 0 else "mail.since.higher"
+        said.append(say(name, share=number(abs(moved), 2, plain=True)))
+    elif before is not None:
+        said.append(say("mail.since.loss", loss=number(before, plain=True)))
+    if _new_data(record, previous):
+        said.append(say("changes.other_data"))
+    return " ".join(said)
 
 
-def _new_data(record: Record, previous: Record) -> bool:
-    now, before = record.dataset.sha256, previous.dataset.sha256
+def _new_data(record: Record, previous: Previous) -> bool:
+    now, before = record.dataset.sha256, previous.sha256
     return bool(now and before) and now != before
 
 
@@ -296,36 +289,39 @@ def _results(record: Record) -> Table:
         value = getattr(fit, name)
         return number(value, keep_zeros=True) if value is not None else fit.reasons.get(name, "—").split(" from epoch")[0]
 
-    rows = [("epochs", *(count(fit.epochs) for fit in record.fits), "")]
+    rows = [(say("mail.table.epochs"), *(count(fit.epochs) for fit in record.fits), "")]
     if len({fit.outcome for fit in record.fits}) > 1:
-        rows.insert(0, ("outcome", *(fit.outcome.value for fit in record.fits), ""))
-    rows.append(("loss", *(result(fit, "loss") for fit in record.fits), number(found.optimum_loss, keep_zeros=True)))
-    rows.append(("R²", *(result(fit, "r2") for fit in record.fits), ""))
+        rows.insert(0, (say("mail.table.outcome"), *(fit.outcome.value for fit in record.fits), ""))
+    rows.append(
+        (say("mail.table.loss"), *(result(fit, "loss") for fit in record.fits), number(found.optimum_loss, keep_zeros=True))
+    )
+    rows.append((say("mail.table.r2"), *(result(fit, "r2") for fit in record.fits), ""))
     if record.training.intercept:
         ends = [number(fit.intercept, keep_zeros=True) for fit in record.fits]
-        rows.append(("intercept", *ends, number(found.optimum_intercept, keep_zeros=True)))
+        rows.append((say("mail.table.intercept"), *ends, number(found.optimum_intercept, keep_zeros=True)))
     for feature in record.dataset.features[:FEATURES]:
         ends = [number(fit.weights[feature], keep_zeros=True) for fit in record.fits]
         rows.append((visible(feature, NAME), *ends, number(found.optimum[feature], keep_zeros=True)))
     left = len(record.dataset.features) - FEATURES
-    showing = f"the weights of {count(left)} more feature{'s' if left > 1 else ''} are in the full report" if left > 0 else ""
-    return Table((), ("", *(fit.title for fit in record.fits), "optimum"), tuple(rows), showing)
+    showing = say("mail.table.one_more" if left == 1 else "mail.table.more", count=count(left)) if left > 0 else ""
+    return Table((), ("", *(fit.title for fit in record.fits), say("mail.table.optimum")), tuple(rows), showing)
 
 
 def _epochs(record: Record, log: EpochLog) -> Table:
     """The loss before each step and, beside it, how far apart the backends' weights are after it."""
     shown = shown_epochs(record, log, _EPOCHS, _EPOCHS)
-    heads = ["epoch", *(f"loss, {fit.title}" for fit in record.fits)]
+    heads = [say("mail.table.epoch"), *(say("mail.table.loss_of", backend=fit.title) for fit in record.fits)]
     columns = [cells(log, f"{fit.backend}_loss", shown) for fit in record.fits]
     if len(record.fits) > 1:
-        heads.append("gap of weights")
+        heads.append(say("mail.table.gap"))
         columns.append(cells(log, "weight_gap", shown, 2))
     else:
-        heads.append("gradient norm")
+        heads.append(say("mail.table.gradient"))
         columns.append(cells(log, f"{record.fits[0].backend}_gradient_norm", shown))
     rows = tuple(zip(map(count, shown), *columns, strict=True))
     some = len(shown) < len(log)
-    return Table((), tuple(heads), rows, f"{count(len(shown))} of {count(len(log))} epochs" if some else "every epoch")
+    showing = say("mail.table.some" if some else "mail.table.every", shown=count(len(shown)), all=count(len(log)))
+    return Table((), tuple(heads), rows, showing)
 
 
 def _address(digest: Digest, item: Item) -> str | None:

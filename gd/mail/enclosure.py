@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gd.mail.digest import Digest
-from gd.notation import count, visible
+from gd.notation import count, number, visible
+from gd.phrases import say
 
 __all__ = ["Enclosure", "File", "enclose", "files"]
 
@@ -69,32 +70,30 @@ def enclose(found: Files, room: int, limit: int, where: str) -> Enclosure:
     """
     if _size(found) <= room:
         return Enclosure(found, (_attached(found, found),))
-    reason = f"to keep this message under {limit / 1e6:g} MB"
+    size = number(limit / 1e6)
     packed = [[_gzipped(file) for file in group] for group in found]
     kept: list[Sequence[File]] = []
     for group in packed:
         fits = _size([group]) <= room
         kept.append(group if fits else [])
         room -= _size([kept[-1]])
-    notes = [_attached(kept, found), f"The reports are compressed with gzip, {reason}: unpack them before you open them."]
+    notes = [_attached(kept, found), say("mail.enclosed.packed", size=size)]
     left = sum(bool(group) for group in found) - sum(bool(group) for group in kept)
     if left:
-        others = "The report and its run.json are" if len(found) == 1 else f"Those of {count(left)} data sets are"
-        notes.append(f"{others} not attached, {reason}: they are in {where}.")
+        name = "mail.enclosed.not_one" if len(found) == 1 else "mail.enclosed.not_some"
+        notes.append(say(name, count=count(left), size=size, where=where))
     return Enclosure(kept, tuple(notes if any(kept) else notes[-1:]))
 
 
 def _attached(kept: Files, found: Files) -> str:
     """Of which data sets the files are attached."""
     if len(found) == 1:
-        return "Attached: the full report and its run.json."
+        return say("mail.enclosed.one")
     if all(kept):
-        return "Attached: the full report of each data set and its run.json."
+        return say("mail.enclosed.all")
     lost = sum(not group for group in found)
-    but = f"; those of {count(lost)} could not be read back" if lost else ""
-    return (
-        f"Attached: the full reports of {count(sum(map(bool, kept)))} of {count(len(found))} data sets and their run.json{but}."
-    )
+    name = "mail.enclosed.lost" if lost else "mail.enclosed.some"
+    return say(name, kept=count(sum(map(bool, kept))), all=count(len(found)), lost=count(lost))
 
 
 def _size(found: Files) -> int:

@@ -21,6 +21,7 @@ from gd.mail.body import fill, page, text
 from gd.mail.digest import NAME, Digest, date, sections, subject
 from gd.mail.enclosure import Enclosure, File, enclose, files
 from gd.notation import visible
+from gd.phrases import say
 from gd.rendering import environment
 from gd.smtp import address
 
@@ -30,8 +31,6 @@ HTML_LIMIT = 90_000  # bytes; Gmail cuts HTML after about 102,000
 MESSAGE_LIMIT = 10_000_000  # bytes as sent; many servers take no more
 
 _NOTES = 2000  # bytes that the sentences on attachments may take in both bodies
-_NO_PICTURES = "Some pictures are left to the full reports, to keep this message small."
-_TOO_LARGE = "The reports are not attached: the mail server refused the message as too large. They are in {where}."
 
 Kind = Literal["failed", "crashed", "late", "undelivered"]
 Address = Annotated[str, AfterValidator(address)]
@@ -118,7 +117,7 @@ def _composed(digest: Digest, envelope: _Envelope, html_limit: int, message_limi
             replace(section, attached=tuple(file.name for file in group))
             for section, group in zip(all_told, enclosure.files, strict=True)
         ]
-        notes = [*enclosure.notes, *([_NO_PICTURES] if pictures < len(told) else [])]
+        notes = [*enclosure.notes, *([say("mail.enclosed.no_pictures")] if pictures < len(told) else [])]
         shown = page(digest, told, notes, limit=html_limit, pictures=pictures, cid=envelope.cid)
         for place, section in enumerate(told[: min(shown.details, pictures)]):
             if section.picture is not None and section.item.log is not None and place not in drawn:
@@ -126,7 +125,7 @@ def _composed(digest: Digest, envelope: _Envelope, html_limit: int, message_limi
         images = {place: drawn[place] for place in range(min(shown.details, pictures)) if place in drawn}
         return envelope.message(subject(digest), text(digest, told, notes), shown.html, images, enclosure.files)
 
-    why = _TOO_LARGE.format(where=digest.where) if any(found) else ""
+    why = say("mail.enclosed.too_large", where=digest.where) if any(found) else ""
     alone, pictures = Enclosure([() for _ in found], (why,) if why else ()), len(found)
     while (excess := len(light := built(alone, pictures)) + _NOTES - message_limit) > 0 and pictures:
         while excess > 0 and pictures:

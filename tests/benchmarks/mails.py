@@ -74,7 +74,7 @@ def digest(run: Path, count: int) -> Digest:
     items = []
     for number in range(count):
         named = record.dataset.model_copy(update={"name": f"penguins {number}"})
-        items.append(Item(record.model_copy(update={"dataset": named}), log, run, None))
+        items.append(Item(record.model_copy(update={"dataset": named}), log, run))
     return Digest("nightly", f"nightly/{count}", NOW, items)
 
 
