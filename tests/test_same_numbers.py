@@ -20,10 +20,12 @@ import pytest
 from gd import archive
 from gd.cli.command import tell
 from gd.cure import epochs_to_flat, rounded
-from gd.data import Array, bundled
+from gd.data import Array, Source, bundled
 from gd.mail.digest import Item
 from gd.record import EpochLog, Record
+from gd.training import Training
 from gd.words import headline, sentence
+from tests.conftest import run_tasks
 from tests.mails import body, items, letter, parsed
 from tests.test_cli import environment, gd
 
@@ -545,6 +547,19 @@ def test_every_number_is_the_same_number(verdict: str, told: dict[str, Item], ca
     assert [] == faults(shown)
     compared = [texts for _, _, texts in quantities(shown)]
     assert sum(map(len, compared)) >= (50 if verdict == "converged" else 25)
+
+
+def test_without_an_intercept_there_is_one_r2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a fit that arrived the table of the backends, the facts below the coefficients and both mails name the same R²."""
+    table = Source(path=str(bundled("penguins")), target="body_mass_g", features=("bill_length_mm", "bill_depth_mm"))
+    folder = run_tasks(table, Training(intercept=False, epochs=5000), tmp_path)
+    record, log = archive.read_run(folder)
+    assert "converged" == record.verdict
+    shown, _ = everything(Item(record, log, folder, None), line(record, capsys))
+    assert [] == faults(shown)
+    r2 = [texts for name, _, texts in quantities(shown) if name.startswith("R²")]
+    assert [5, 5] == [len(texts) for texts in r2]
+    assert {True} == {len({only(text).value for text in texts.values()}) == 1 for texts in r2}
 
 
 def spoilt(source: str, marked_up: bool) -> Iterator[str]:
