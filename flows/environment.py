@@ -13,7 +13,7 @@ from gd.record import Git
 
 __all__ = ["commit", "packages"]
 
-_PACKAGES = ("numpy", "torch", "prefect", "scipy", "pyarrow", "matplotlib", "jinja2", "pydantic")
+_PACKAGES = ("numpy", "torch", "jax", "prefect", "scipy", "pyarrow", "matplotlib", "jinja2", "pydantic")
 
 
 @cache

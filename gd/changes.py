@@ -12,6 +12,7 @@ from typing import Any
 from gd import history
 from gd.history import History, Line
 from gd.notation import count, number, visible, when
+from gd.phrases import say
 from gd.record import Fit, Previous, Record
 
 __all__ = ["Changes", "Difference", "changes", "differences", "per_cent", "previous", "since"]
@@ -21,12 +22,30 @@ Facts = Mapping[str, Mapping[str, Any]]
 _NUMBERS = frozenset({"result", "weights"})  # of which the change is told in per cent
 _LARGEST = 5  # weights that a report names where none left its interval
 _AS_TRAINED = {"shift", "scale"}  # of the features, and so of the data
-_ENDED = {
-    "converged": "converged", "exhausted": "ran out of epochs", "diverged": "diverged", "disagree": "saw the backends disagree",
-    "failed": "failed",
-}  # fmt: skip
 _BEFORE = 50  # runs that are looked at: ten of them may be evidence
 _COUNTS = {"epochs", "rows", "rows used", "bytes"}
+_TITLED = {  # what has a name for people, in the order of the report's own tables; what is not here follows
+    "verdict": ("verdict", "error"),
+    "result": ("outcome", "epochs", "loss", "R²", "intercept"),
+    "data": (
+        "name", "file", "SHA-256", "bytes", "rows used", "rows", "format", "rows dropped", "target", "features", "remarks",
+        "columns left out",
+    ),
+    "settings": (
+        "loss", "optimizer", "learning rate", "learning rate setting", "epochs", "tolerance", "keep weights", "stops early",
+        "dtype", "intercept", "standardize", "method", "method setting", "backends", "preset",
+    ),
+    "diagnosis": (
+        "curvature", "condition", "stable below", "best rate", "contraction", "predicted epochs", "predicted epochs best",
+        "rank", "parameters", "optimum loss", "first excess loss", "excess loss", "first gradient norm", "target variance",
+        "optimum intercept", "optimum", "gradient ratio", "gradient error", "principal", "backends agree", "first epoch apart",
+    ),
+    "program": ("gd", "commit"),
+}  # fmt: skip
+_FORMAT = (
+    "delimiter", "quote", "encoding", "byte_order_mark", "line_ends", "compression", "header_line", "decimal", "thousands",
+    "comment", "missing", "units", "parentheses", "lines_skipped", "given",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +57,19 @@ class Difference:
     before: Any
     now: Any
     drifted: bool = False  # a weight outside of its interval
+
+    @property
+    def title(self) -> str:
+        """What it is, for people; a name that nobody has given words to is itself."""
+        if self.section == "weights":
+            return say("changes.weight", feature=visible(self.name))
+        name, _, rest = self.name.partition(", ")
+        if name not in _TITLED.get(self.section, ()):
+            return visible(self.name)
+        if name == "format":
+            return say(f"changes.names.format.{rest}") if rest in _FORMAT else visible(f"{name}, {rest.replace('_', ' ')}")
+        title = say(f"changes.names.{self.section}.{name}")
+        return say("changes.of", what=title, which=visible(rest)) if rest else title
 
     @property
     def relative(self) -> float | None:
@@ -59,7 +91,7 @@ class Difference:
         if value is None:
             return "—"
         if isinstance(value, bool):
-            return "yes" if value else "no"
+            return say("changes.yes" if value else "changes.no")
         if isinstance(value, int):
             return count(value)
         if isinstance(value, float):
@@ -68,7 +100,7 @@ class Difference:
                 digits += 1
             return number(value, digits)
         if isinstance(value, list | tuple):
-            return visible(", ".join(map(str, value)), 200)
+            return visible(say("and.between").join(map(str, value)), 200)
         return visible(str(value), 200)
 
     def _by(self) -> str:
@@ -78,7 +110,7 @@ class Difference:
         if share is None:
             return ""
         sign = "−" if share < 0 else "+"
-        return f"{sign}{number(100 * abs(share), 2)}\N{NO-BREAK SPACE}%"
+        return say("changes.by", sign=sign, number=number(100 * abs(share), 2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,16 +201,18 @@ def _drifted(record: Record, before: Previous) -> tuple[set[str], bool]:
 
 
 def _sentence(record: Record, before: Previous, drifted: Sequence[str]) -> str:
-    which = "The last run with a result" if before.failed_since else "The run before"
-    said = f"{which}, of {when(before.started)}, {_ENDED[before.verdict]}"
     if before.failed_since:
-        said += f"; {count(before.failed_since)} since then had none"
+        said = [say(f"changes.last.{before.verdict}", when=when(before.started), count=count(before.failed_since))]
+    else:
+        said = [say(f"changes.before.{before.verdict}", when=when(before.started))]
     if record.dataset.sha256 and before.sha256:
-        said += f". The data have {'not ' if record.dataset.sha256 == before.sha256 else ''}changed since"
+        said.append(say("changes.same_data" if record.dataset.sha256 == before.sha256 else "changes.other_data"))
     if drifted:
-        more = f" and {count(len(drifted) - 3)} more" if len(drifted) > 3 else ""
-        said += f". Not where the runs before led to expect: {', '.join(map(visible, drifted[:3]))}{more}"
-    return f"{said}."
+        names = say("and.between").join(map(visible, drifted[:3]))
+        if len(drifted) > 3:
+            names = say("and.more", listed=names, count=count(len(drifted) - 3))
+        said.append(say("changes.drift", names=names))
+    return " ".join(said)
 
 
 def differences(before: Record, now: Record) -> list[Difference]:
@@ -200,8 +234,9 @@ _ORDER = ("verdict", "result", "weights", "data", "settings", "diagnosis", "prog
 
 def _between(before: Facts, now: Facts) -> Iterator[Difference]:
     for section in _ORDER:
-        past, present = before.get(section, {}), now.get(section, {})
-        for name in dict.fromkeys([*present, *past]):
+        past, present, known = before.get(section, {}), now.get(section, {}), _TITLED.get(section, ())
+        places = {name: place for place, name in enumerate(known)}
+        for name in sorted({**present, **past}, key=lambda name: places.get(name.partition(", ")[0], len(places))):
             if past.get(name) != present.get(name):
                 yield Difference(section, name, past.get(name), present.get(name))
 

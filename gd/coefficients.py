@@ -7,15 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gd.notation import apart, count, marks_in_use, number, visible
+from gd.phrases import say
 from gd.record import Inference, Record, Term
 
 __all__ = ["Coefficients", "Row", "coefficients", "intervals", "named"]
 
 _MOST_DIGITS = 15
 _FIGURE, _POINT = "\N{FIGURE SPACE}", "\N{PUNCTUATION SPACE}"  # as wide as a digit, and as a point
-_SUPPOSED = (
-    "Standard errors suppose that rows do not depend on each other and that what is left of {} varies as much in all of them."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +48,13 @@ def coefficients(record: Record) -> Coefficients | None:
         return None
     target = apart(visible(record.dataset.target))
     known = any(term.error is not None for term in found.terms)
-    label = "Coefficients" if found.arrived else "Coefficients of the exact optimum"
     return Coefficients(
         lead=_lead(found, known),
-        label=label,
-        caption=f"{label} in units of {target}, each with all other terms held",
+        label=say("coefficients.label" if found.arrived else "coefficients.label_optimum"),
+        caption=say("coefficients.caption" if found.arrived else "coefficients.caption_optimum", target=target),
         level=_level(found),
         rows=_rows(record, found) if known else (),
-        notes=(_SUPPOSED.format(target),) if known and not found.perfect else (),
+        notes=(say("coefficients.supposed", target=target),) if known and not found.perfect else (),
         facts=_facts(record, found, target),
     )
 
@@ -65,14 +62,15 @@ def coefficients(record: Record) -> Coefficients | None:
 def named(record: Record, term: Term) -> str:
     """A term as people say it: a category against the one that is left out, a date by its days."""
     if term.feature is None:
-        return "intercept"
+        return say("coefficients.intercept")
     for encoded in record.dataset.encoded:
         if term.feature in encoded.features and encoded.kind == "category":
             level = encoded.levels[1 + encoded.features.index(term.feature)]
-            return f"{_name(encoded.column)} = {_name(level)}, against {_name(encoded.levels[0])}"
+            names = {"column": encoded.column, "level": level, "base": encoded.levels[0]}
+            return say("coefficients.category", **{what: _name(name) for what, name in names.items()})
         if encoded.kind == "dates" and term.feature in {encoded.column, *encoded.features}:
-            return f"{_name(encoded.column)}, a day"
-    return f"per unit of {_name(term.feature)}"
+            return say("coefficients.day", column=_name(encoded.column))
+    return say("coefficients.unit", column=_name(term.feature))
 
 
 def intervals(record: Record, most: int, *, plain: bool = False) -> str:
@@ -91,29 +89,28 @@ def intervals(record: Record, most: int, *, plain: bool = False) -> str:
     parts = []
     for term in shown:
         low, high = (number(value, _digits(found, term, value), plain=plain) for value in (term.low, term.high))
-        parts.append(f"{'intercept' if term.feature is None else _name(term.feature)} {low} to {high}")
+        name = say("coefficients.intercept") if term.feature is None else _name(term.feature)
+        parts.append(say("coefficients.from_to", term=name, low=low, high=high))
+    listed = say("and.between").join(parts)
     if len(terms) > len(shown):
-        parts.append(f"{count(len(terms) - len(shown))} more in the report")
-    error = number(found.residual_error, plain=plain)
-    r2 = "" if found.r2 is None else f"; {'R^2' if plain else 'R²'}{_against(found)} {_share(found.r2, plain)}"
-    return f"{_level(found)} intervals: {', '.join(parts)}{r2}; residual standard error {error}."
+        listed = say("coefficients.more", listed=listed, count=count(len(terms) - len(shown)))
+    which = {"level": _level(found), "listed": listed, "error": number(found.residual_error, plain=plain)}
+    if found.r2 is None:
+        return say("coefficients.intervals", **which)
+    r2 = {"r2": "R^2" if plain else "R²", "share": _share(found.r2, plain)}
+    return say("coefficients.intervals_r2" if found.centred else "coefficients.intervals_r2_zero", **r2, **which)
 
 
 def _lead(found: Inference, known: bool) -> str:
     if found.perfect:
-        return (
-            "Least squares fits perfectly but for rounding: nothing is left to measure errors by, standard errors and "
-            "intervals are those of the rounding, and t, F and p are left out."
-        )
+        return say("coefficients.perfect")
     if not known:
-        return f"There are no standard errors: {found.reasons.get('error', 'there is no weight')}."
+        return say("coefficients.none", reason=found.reasons.get("error") or say("coefficients.no_weight"))
     if found.arrived:
-        near = f"within {number(found.distance, 2)} standard errors of" if found.distance else "at"
-        return (
-            f"Every weight ended {near} the least-squares optimum, whose errors and intervals are therefore those of the fit."
-        )
-    far = found.reasons.get("distance") or f"it lies up to {number(found.distance)} standard errors away"
-    return f"These are the numbers of the least-squares optimum, which the fit has not reached: {far}."
+        return say("coefficients.near", distance=number(found.distance, 2)) if found.distance else say("coefficients.at")
+    if reason := found.reasons.get("distance"):
+        return say("coefficients.far_reason", reason=reason)
+    return say("coefficients.far", distance=number(found.distance))
 
 
 def _rows(record: Record, found: Inference) -> tuple[Row, ...]:
@@ -132,19 +129,41 @@ def _rows(record: Record, found: Inference) -> tuple[Row, ...]:
 def _facts(record: Record, found: Inference, target: str) -> tuple[tuple[str, str], ...]:
     rows, free = record.dataset.rows_used, found.degrees_of_freedom
 
-    def said(name: str, text: str) -> str:
-        return text if getattr(found, name) is not None else f"none: {found.reasons.get(name, 'not defined')}"
+    def title(name: str, zero: str, optimum: str, zero_optimum: str) -> str:
+        """A name: against the mean or 0, of the fit or of the optimum that it has not reached."""
+        which = (name if found.centred else zero) if found.arrived else (optimum if found.centred else zero_optimum)
+        return say(f"coefficients.facts.{which}")
 
-    explained = f"of the variance of {target}" if found.centred else f"of the mean square of {target}, as there is no intercept"
-    at = "" if found.arrived else " at the optimum"
-    degrees = f"{count(found.f_degrees)} and {count(free)} degrees of freedom"
+    def said(name: str, text: str) -> str:
+        if getattr(found, name) is not None:
+            return text
+        return say("coefficients.facts.none", reason=found.reasons.get(name) or say("coefficients.facts.undefined"))
+
+    explained = say(
+        "coefficients.facts.of_variance" if found.centred else "coefficients.facts.of_square",
+        share=_share(found.r2),
+        target=target,
+    )
+    tested = {"numerator": count(found.f_degrees), "denominator": count(free), "p": _chance(found.f_p)}
     return (
-        (f"R²{_against(found)}{at}", said("r2", f"{_share(found.r2)} {explained}")),
-        (f"Adjusted R²{_against(found)}{at}", said("adjusted_r2", _share(found.adjusted_r2))),
-        (f"F{at}, of all terms together", said("f", f"{number(found.f)} on {degrees}, p = {_chance(found.f_p)}")),
-        (f"Residual standard error{at}", said("residual_error", f"{number(found.residual_error)}, in units of {target}")),
-        (f"RMSE{at}, the root of the loss", said("rmse", f"{number(found.rmse)}, in units of {target}")),
-        ("Degrees of freedom", f"{count(free)}: {count(rows)} rows less {count((rows or 0) - free)} for the weights"),
+        (title("r2", "r2_zero", "r2_optimum", "r2_zero_optimum"), said("r2", explained)),
+        (
+            title("adjusted", "adjusted_zero", "adjusted_optimum", "adjusted_zero_optimum"),
+            said("adjusted_r2", _share(found.adjusted_r2)),
+        ),
+        (title("f", "f", "f_optimum", "f_optimum"), said("f", say("coefficients.facts.f_is", f=number(found.f), **tested))),
+        (
+            title("error", "error", "error_optimum", "error_optimum"),
+            said("residual_error", say("coefficients.facts.in_units", number=number(found.residual_error), target=target)),
+        ),
+        (
+            title("rmse", "rmse", "rmse_optimum", "rmse_optimum"),
+            said("rmse", say("coefficients.facts.in_units", number=number(found.rmse), target=target)),
+        ),
+        (
+            say("coefficients.facts.degrees"),
+            say("coefficients.facts.degrees_are", free=count(free), rows=count(rows), used=count((rows or 0) - free)),
+        ),
     )
 
 
@@ -167,15 +186,11 @@ def _share(r2: float | None, plain: bool = False) -> str:
 
 
 def _chance(p: float | None) -> str:
-    return "below 10⁻³⁰⁰" if p == 0 else number(p, 2)
-
-
-def _against(found: Inference) -> str:
-    return "" if found.centred else " against 0"
+    return say("coefficients.no_chance") if p == 0 else number(p, 2)
 
 
 def _level(found: Inference) -> str:
-    return f"{number(100 * found.level)} %"
+    return say("coefficients.level", number=number(100 * found.level))
 
 
 def _name(name: str) -> str:

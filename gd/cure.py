@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gd.notation import count, number, visible
+from gd.phrases import say
 from gd.record import Fit, Record
 
-__all__ = ["Cure", "changed", "cure", "epochs_to_flat", "plural", "rounded", "without", "wrong_gradients"]
+__all__ = ["Cure", "changed", "cure", "epochs_to_flat", "rounded", "without", "wrong_gradients"]
 
 _STEEP = 1e4  # condition number from which some directions are far flatter than others
 _CLOSE = 1e-6  # of the first excess loss: where a descent counts as having arrived
@@ -85,11 +86,6 @@ def rounded(epochs: int) -> int:
     return -(-epochs // unit) * unit
 
 
-def plural(number: int, what: str = "epoch") -> str:
-    """A number of things, in words."""
-    return f"{count(number)} {what}{'' if number == 1 else 's'}"
-
-
 def changed(command: str, **settings: str | None) -> str:
     """A run's command with other settings of the training: its last words, as `gd.record.command` writes them.
 
@@ -149,45 +145,47 @@ def _divergence(record: Record) -> Cure:
     limit = found.stable_below
     unstable = limit is not None and rate >= limit
     if unstable:
-        grows = f", and the way that is left grows by the factor {number(found.contraction)} an epoch" * (found.contraction > 1)
-        reasons.append(
-            f"Steps are stable below 2/λmax = {number(limit)}, where λmax = {number(found.curvature[1])} is the largest "
-            f"curvature of the loss. A step of {number(rate)} leads past the optimum by more than it came from it{grows}."
-        )
+        which = {"limit": number(limit), "curvature": number(found.curvature[1]), "rate": number(rate)}
+        if found.contraction > 1:
+            reasons.append(say("cure.unstable_grows", factor=number(found.contraction), **which))
+        else:
+            reasons.append(say("cure.unstable", **which))
     for fit in wrong_gradients(record):
         ratio = found.gradient_ratio[fit.backend]
-        reasons.append(f"{fit.title}’s gradient is {number(ratio, keep_zeros=True)} times the gradient of the stated loss.")
+        reasons.append(say("cure.wrong_gradient", backend=fit.title, ratio=number(ratio, keep_zeros=True)))
     reasons += _last_finite(record)
     if unstable and limit is not None:
-        advice = f"Half the limit is a step that converges. The same run with a learning rate of {_typed(limit / 2)}:"
+        advice = say("cure.half_the_limit", rate=_typed(limit / 2))
         return Cure(tuple(reasons), advice, changed(record.run.command, learning_rate=_typed(limit / 2)))
     return Cure(tuple(reasons), *_honest(record))
 
 
 def _last_finite(record: Record) -> list[str]:
     """Where each loss was last finite, said once where it is the same."""
-    said: dict[str, list[str]] = {}
+    said: dict[tuple[str, str, str | None], list[str]] = {}
     for fit in record.fits:
         if fit.outcome != "diverged" or fit.loss is not None or fit.last_finite_epoch is None:
             continue
         last = fit.last_finite_epoch
-        first = (
-            f"; from epoch {count(last + 1)} on it is not finite" if last + 1 < fit.epochs else ", where its gradient is not"
-        )
-        said.setdefault(f"last finite at epoch {count(last)}, where it was {number(fit.last_finite_loss)}{first}", []).append(
-            fit.title
-        )
-    whole = len(said) == 1
-    return [f"{'The' if whole else ' and '.join(titles) + '’s'} loss was {text}." for text, titles in said.items()]
+        beyond = count(last + 1) if last + 1 < fit.epochs else None
+        said.setdefault((count(last), number(fit.last_finite_loss), beyond), []).append(fit.title)
+    reasons = []
+    for (epoch, loss, beyond), titles in said.items():
+        which = {"epoch": epoch, "loss": loss} | ({} if len(said) == 1 else {"backends": say("and.last").join(titles)})
+        if beyond is None:
+            reasons.append(say("cure.last_finite_gradient" if len(said) == 1 else "cure.last_finite_gradient_of", **which))
+        else:
+            reasons.append(say("cure.last_finite" if len(said) == 1 else "cure.last_finite_of", beyond=beyond, **which))
+    return reasons
 
 
 def _honest(record: Record) -> tuple[str, str | None]:
     """Advice and command where a gradient is wrong, or the digits are too few."""
     wrong = wrong_gradients(record)
     if wrong and record.training.loss == "notebook":
-        return "With the gradient of the loss as it is stated:", changed(record.run.command, loss="mse")
+        return say("cure.stated_gradient"), changed(record.run.command, loss="mse")
     if not wrong and record.training.dtype != "float64":
-        return "In double precision:", changed(record.run.command, dtype="float64")
+        return say("cure.double"), changed(record.run.command, dtype="float64")
     return "", None
 
 
@@ -196,28 +194,24 @@ def _disagreement(record: Record) -> Cure:
     assert found is not None
     assert agreement is not None
     reasons = []
-    gaps = [("weights", agreement.max_relative_weight_gap), ("losses", agreement.max_relative_loss_gap)]
+    gaps = [("cure.gap_weights", agreement.max_relative_weight_gap), ("cure.gap_losses", agreement.max_relative_loss_gap)]
     if agreement.compared_by == "predictions":
-        gaps[0] = ("predictions", agreement.max_relative_prediction_gap)
-    sizes = [f"{number(gap, 2)} between their {what}" for what, gap in gaps if gap is not None]
+        gaps[0] = ("cure.gap_predictions", agreement.max_relative_prediction_gap)
+    sizes = say("and.last").join(say(which, gap=number(gap, 2)) for which, gap in gaps if gap is not None)
     if sizes:
-        reasons.append(
-            f"Rounding explains a relative gap of {number(agreement.tolerance, 2)}. It is passed at epoch "
-            f"{count(agreement.first_epoch_apart)}; the largest is {' and '.join(sizes)}."
-        )
+        tolerance, epoch = number(agreement.tolerance, 2), count(agreement.first_epoch_apart)
+        reasons.append(say("cure.apart", tolerance=tolerance, epoch=epoch, gaps=sizes))
     for fit in wrong_gradients(record):
         ratio, rate = found.gradient_ratio[fit.backend], record.training.learning_rate
         if ratio is not None and rate is not None and (found.gradient_error[fit.backend] or 0) <= 1e-3:
-            reasons.append(
-                f"{fit.title} walks as if the learning rate were {number(ratio * rate)} and not {number(rate)}, "
-                f"since its gradient is {number(ratio, keep_zeros=True)} times as long as it should be."
-            )
+            which = {"as_if": number(ratio * rate), "rate": number(rate), "ratio": number(ratio, keep_zeros=True)}
+            reasons.append(say("cure.longer_gradient", backend=fit.title, **which))
         else:
-            reasons.append(f"{fit.title}’s gradient points another way than the steepest one of the stated loss.")
+            reasons.append(say("cure.other_gradient", backend=fit.title))
     reasons += _last_finite(record)
     advice, command = _honest(record)
     if command is None and wrong_gradients(record):
-        advice = "No setting cures a wrong gradient: its formula has to be put right."
+        advice = say("cure.no_setting")
     return Cure(tuple(reasons), advice, command)
 
 
@@ -228,26 +222,26 @@ def _exhaustion(record: Record) -> Cure:
     reasons, done = [], max(fit.epochs for fit in record.fits)
     if flat is not None and flat <= _MOST:
         reasons.append(
-            f"At the rate {number(rate)} the slowest direction keeps {_share(found.contraction)} of its way an epoch: the "
-            f"gradient is flat, {number(settings.tolerance)} of its first length, after about {count(rounded(flat))} "
-            f"epochs, {count(rounded(flat - done))} more than were run."
-        )
+            say(
+                "cure.slow", rate=number(rate), share=_share(found.contraction), tolerance=number(settings.tolerance),
+                epochs=count(rounded(flat)), more=count(rounded(flat - done)),
+            )
+        )  # fmt: skip
     better = _rounded_down(found.best_rate) if found.best_rate else None
     need = _epochs_at(record, better) if better else None
     if need is not None and need <= _MOST and (flat is None or 2 * need < flat):
-        reasons.append(
-            f"At {number(better)}, close to the best fixed rate for this table, about {count(rounded(need))} epochs are enough."
-        )
+        reasons.append(say("cure.better_rate", rate=number(better), epochs=count(rounded(need))))
     elif flat is None or flat > _MOST:
         return _conditioned(record, reasons)
     steep = _steep(record)
     if better and need is not None and (flat is None or 2 * need < flat):
         more = {"epochs": str(rounded(need))} if need > settings.epochs else {}
-        words = f" and {count(rounded(need))} epochs" if more else ""
-        advice = f"The same run with a learning rate of {_typed(better)}{words}:"
+        advice = say("cure.with_rate", rate=_typed(better))
+        if more:
+            advice = say("cure.with_rate_and_epochs", rate=_typed(better), epochs=count(rounded(need)))
         return Cure((*reasons, *steep), advice, changed(record.run.command, learning_rate=_typed(better), **more))
     assert flat is not None
-    advice = f"The same run with {count(rounded(flat))} epochs:"
+    advice = say("cure.with_epochs", epochs=count(rounded(flat)))
     return Cure((*reasons, *steep), advice, changed(record.run.command, epochs=str(rounded(flat))))
 
 
@@ -270,13 +264,12 @@ def _conditioned(record: Record, reasons: list[str]) -> Cure:
     found = record.diagnosis
     assert found is not None
     if not record.training.standardize and (found.condition is None or found.condition >= _STEEP):
-        advice = "The columns are trained as they are, whatever their sizes. The same run on standardised ones:"
-        return Cure(tuple(reasons), advice, changed(record.run.command, standardize=None))
+        return Cure(tuple(reasons), say("cure.standardised"), changed(record.run.command, standardize=None))
     alike = _repeating(record)
     command = without(record.run.command, alike)
     if command is None:
         return Cure(tuple(reasons))
-    return Cure(tuple(reasons), f"The same run without {_listed(alike)}:", command)
+    return Cure(tuple(reasons), say("cure.without", columns=_listed(alike)), command)
 
 
 def _steep(record: Record) -> list[str]:
@@ -286,13 +279,14 @@ def _steep(record: Record) -> list[str]:
     if found.condition is not None and found.condition < _STEEP:
         return []
     alike = _repeating(record)
-    which = f" by {_listed(alike)}, which nearly repeat{'s' if len(alike) == 1 else ''} other columns" if alike else ""
     if found.condition is None:
-        return [f"Some directions of the loss are flat{which}: along them no step leads anywhere."]
-    return [
-        f"The loss is {number(found.condition, 2)} times as curved in one direction as in another{which}: "
-        "a step that the one allows is next to nothing along the other."
-    ]
+        if not alike:
+            return [say("cure.flat")]
+        return [say("cure.flat_by_one" if len(alike) == 1 else "cure.flat_by", columns=_listed(alike))]
+    times = number(found.condition, 2)
+    if not alike:
+        return [say("cure.steep", times=times)]
+    return [say("cure.steep_by_one" if len(alike) == 1 else "cure.steep_by", times=times, columns=_listed(alike))]
 
 
 def _repeating(record: Record) -> list[str]:
@@ -304,9 +298,10 @@ def _repeating(record: Record) -> list[str]:
 
 def _listed(names: Sequence[str], most: int = 3) -> str:
     shown = [visible(name) for name in names[:most]]
+    between, last = say("and.between"), say("and.last")
     if len(names) > most:
-        shown.append(f"{count(len(names) - most)} more")
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+        return say("and.more", listed=between.join(shown), count=count(len(names) - most))
+    return shown[0] if len(shown) == 1 else f"{between.join(shown[:-1])}{last}{shown[-1]}"
 
 
 def _reading(record: Record) -> Cure | None:
@@ -315,7 +310,7 @@ def _reading(record: Record) -> Cure | None:
     match = _READS.search(record.error.message)
     if match is None or any(option in record.run.command for option in re.findall(r"--[a-z-]+", match[1])):
         return None
-    return Cure((), "The same run with the option that would read it:", f"{record.run.command} {match[1]}")
+    return Cure((), say("cure.reads"), f"{record.run.command} {match[1]}")
 
 
 def _epochs_at(record: Record, rate: float) -> int | None:

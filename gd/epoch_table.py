@@ -11,6 +11,7 @@ import numpy as np
 
 from gd.notation import count, number, ordinal, visible
 from gd.notation import written as marked
+from gd.phrases import say
 from gd.record import EpochLog, Fit, Record
 
 __all__ = ["Cell", "Column", "EpochTable", "Event", "Group", "Row", "cells", "epoch_table", "sampled_epochs", "shown_epochs"]
@@ -107,14 +108,23 @@ def epoch_table(record: Record, log: EpochLog) -> EpochTable:
     for fit in record.fits:
         look = fit.backend if fit.backend in {"numpy", "torch"} else "other"
         weights = [(visible(feature, 24), f"weight_{feature}") for feature in features]
-        weights += [("intercept", "intercept")] * record.training.intercept
-        groups += [Group(fit.title, look, 2), Group(f"{fit.title}’s weights", look, len(weights), weights=True)]
-        columns += [Column("loss", "loss", look, first=True), Column("gradient norm", "gradient", look)]
+        weights += [(say("epochs_table.intercept"), "intercept")] * record.training.intercept
+        groups += [
+            Group(fit.title, look, 2),
+            Group(say("epochs_table.weights_of", backend=fit.title), look, len(weights), weights=True),
+        ]
+        columns += [
+            Column(say("epochs_table.loss"), "loss", look, first=True),
+            Column(say("epochs_table.gradient"), "gradient", look),
+        ]
         columns += [Column(title, "weight", look, first=j == 0) for j, (title, _) in enumerate(weights)]
         names += [f"{fit.backend}_{name}" for name in ("loss", "gradient_norm", *(name for _, name in weights))]
     if len(record.fits) > 1:
-        groups.append(Group("gap", "gap", 2))
-        columns += [Column("loss", "gap", "gap", first=True), Column("weights", "gap", "gap")]
+        groups.append(Group(say("epochs_table.gap"), "gap", 2))
+        columns += [
+            Column(say("epochs_table.loss"), "gap", "gap", first=True),
+            Column(say("epochs_table.weights"), "gap", "gap"),
+        ]
         names += ["loss_gap", "weight_gap"]
     values = [_values(log, name, shown) for name in names]
     bars, meaning = _bars([found for found, column in zip(values, columns, strict=True) if column.kind == "loss"])
@@ -125,11 +135,11 @@ def epoch_table(record: Record, log: EpochLog) -> EpochTable:
     rows = tuple(
         Row(epoch, tuple(happened.get(epoch, ())), tuple(column[j] for column in written)) for j, epoch in enumerate(shown)
     )
-    parts = [f"showing {count(len(shown))} of {count(len(log))} epochs"] if len(shown) < len(log) else []
+    parts = [say("epochs_table.some", shown=count(len(shown)), all=count(len(log)))] if len(shown) < len(log) else []
     if (every := record.training.keep_weights) is not None and every > 1:
-        parts.append(f"the weights of every {ordinal(every)} epoch are kept")
+        parts.append(say("epochs_table.kept", every=ordinal(every)))
     if len(features) < len(record.dataset.features):
-        parts.append(f"showing the weights of {len(features)} of {len(record.dataset.features)} features")
+        parts.append(say("epochs_table.features", shown=count(len(features)), all=count(len(record.dataset.features))))
     return EpochTable(tuple(groups), tuple(columns), rows, ", ".join(parts), meaning)
 
 
@@ -176,10 +186,12 @@ def _events(record: Record) -> dict[int, list[Event]]:
         for epoch, event in _endings(fit):
             by_backend.setdefault((epoch, event), []).append(fit.title)
     for (epoch, event), titles in by_backend.items():
-        who = "" if len(titles) == len(record.fits) else f"{' and '.join(titles)}: "
-        found.setdefault(epoch, []).append(Event(event.kind, f"{who}{event.words}"))
+        words = event.words
+        if len(titles) < len(record.fits):
+            words = say("epochs_table.by", backends=say("and.last").join(titles), words=words)
+        found.setdefault(epoch, []).append(Event(event.kind, words))
     if (apart := record.comparison.first_epoch_apart) is not None:
-        found.setdefault(apart, []).insert(0, Event("disagree", "the backends part"))
+        found.setdefault(apart, []).insert(0, Event("disagree", say("epochs_table.part")))
     return found
 
 
@@ -187,16 +199,16 @@ def _endings(fit: Fit) -> list[tuple[int, Event]]:
     """What became of one backend, with the epochs."""
     last = fit.epochs - 1
     if fit.outcome == "converged":
-        return [(last, Event("converged", "converged"))]
+        return [(last, Event("converged", say("epochs_table.converged")))]
     if fit.outcome == "exhausted":
-        return [(last, Event("exhausted", "epochs used up"))]
+        return [(last, Event("exhausted", say("epochs_table.exhausted")))]
     if fit.loss is not None:
-        return [(last, Event("diverged", "diverged: still rising"))]
+        return [(last, Event("diverged", say("epochs_table.rising")))]
     if fit.last_finite_epoch is None:
-        return [(0, Event("diverged", "diverged: never finite"))]
-    ends = [(fit.last_finite_epoch, Event("diverged", "last finite loss"))]
+        return [(0, Event("diverged", say("epochs_table.never")))]
+    ends = [(fit.last_finite_epoch, Event("diverged", say("epochs_table.last")))]
     if fit.last_finite_epoch < last:
-        ends.append((fit.last_finite_epoch + 1, Event("diverged", "diverged: no longer finite")))
+        ends.append((fit.last_finite_epoch + 1, Event("diverged", say("epochs_table.no_longer"))))
     return ends
 
 
@@ -253,5 +265,5 @@ def _bars(losses: Sequence[Sequence[float | None]]) -> tuple[list[list[float | N
             return 100.0
         return round(100 * (math.log10(value) - low) / (high - low), 1) if value > 0 else 0.0
 
-    meaning = f"The bar under a loss is its logarithm, from {number(min(positive))} to {number(max(positive))}"
-    return [[length(value) for value in column] for column in losses], f"{meaning}."
+    meaning = say("epochs_table.bars", low=number(min(positive)), high=number(max(positive)))
+    return [[length(value) for value in column] for column in losses], meaning

@@ -122,7 +122,7 @@ def render_dataset(found: History, title: str, pair: tuple[Record, Record] | Non
     shown = found.lines[:MOST]
     earlier = len(found.lines) - len(shown) + len(found.earlier)
     drifts = [
-        (one, "intercept" if name is None else name, one.weights[name], one.expected[name])
+        (one, say("overview.intercept") if name is None else name, one.weights[name], one.expected[name])
         for one in shown
         for name in one.drifted
     ]
@@ -151,26 +151,26 @@ def render_compare(before: Record, now: Record, different: Sequence[Difference])
 
 def _lead(found: History) -> str:
     total = len(found.lines) + len(found.unread) + len(found.earlier)
-    said = f"{count(total)} run{'' if total == 1 else 's'}"
     if not found.lines:
-        return f"{said}."
+        return say("overview.run" if total == 1 else "overview.runs", count=count(total))
     last = found.lines[0]
-    verdict = say(f"headline.{last.verdict}")
-    return f"{said}; the last one, of {when(last.started)}: {verdict}."
+    which = {"count": count(total), "when": when(last.started), "verdict": say(f"headline.{last.verdict}")}
+    return say("overview.run_last" if total == 1 else "overview.runs_last", **which)
 
 
 def _notes(found: History) -> list[str]:
-    notes, looked = [], f"the last {count(len(found.lines))} runs" if len(found.lines) > 1 else "this run"
-    drifts = found.drifts
+    notes, drifts, looked = [], found.drifts, count(len(found.lines))
     if drifts:
-        newest = drifts[0]
-        runs = f"{count(len(drifts))} of {looked}"
-        notes.append(f"A weight drifted in {runs}, last on {when(newest.started)}: {_names(newest)}.")
+        which = {"drifts": count(len(drifts)), "when": when(drifts[0].started), "names": _names(drifts[0])}
+        if len(found.lines) > 1:
+            notes.append(say("overview.drift", count=looked, **which))
+        else:
+            notes.append(say("overview.drift_alone", **which))
     elif any(one.expected for one in found.lines):
-        notes.append(f"No weight drifted in {looked}.")
+        notes.append(say("overview.no_drift", count=looked) if len(found.lines) > 1 else say("overview.no_drift_alone"))
     if found.unread:
         many = len(found.unread)
-        notes.append(f"{count(many)} run{' is' if many == 1 else 's are'} passed over: run.json cannot be read.")
+        notes.append(say("overview.unread_one" if many == 1 else "overview.unread", count=count(many)))
     return notes
 
 
@@ -183,9 +183,9 @@ def _sentence(record: Record) -> str:
 
 
 def _names(line: Line, most: int = 3) -> str:
-    names = ["intercept" if name is None else visible(name, 40) for name in line.drifted]
-    more = f" and {count(len(names) - most)} more" if len(names) > most else ""
-    return f"{', '.join(names[:most])}{more}"
+    names = [say("overview.intercept") if name is None else visible(name, 40) for name in line.drifted]
+    listed = say("and.between").join(names[:most])
+    return say("and.more", listed=listed, count=count(len(names) - most)) if len(names) > most else listed
 
 
 def _spark(losses: Sequence[float | None]) -> Spark | None:
@@ -195,8 +195,8 @@ def _spark(losses: Sequence[float | None]) -> Spark | None:
     height = _heights(known, 28.0, 4.0)
     step = 112.0 / (len(losses) - 1)
     points = [(4 + step * j, height(loss)) for j, loss in enumerate(losses) if loss is not None and math.isfinite(loss)]
-    alt = f"Loss of the last {count(len(losses))} runs: from {number(known[0])} to {number(known[-1])}, "
-    alt += f"lowest {number(min(known))}, highest {number(max(known))}"
+    ends = {"first": number(known[0]), "last": number(known[-1]), "low": number(min(known)), "high": number(max(known))}
+    alt = say("overview.spark", count=count(len(losses)), **ends)
     return Spark(_path(points), (_short(points[-1][0]), _short(points[-1][1])), alt)
 
 
@@ -207,14 +207,15 @@ def _trends(lines: Sequence[Line]) -> list[Trend]:
     newest = next((one for one in reversed(lines) if one.weights), None)
     found = [_weight(lines, name) for name in list(newest.weights)[:_PANELS]] if newest else []
     others: list[tuple[str, Callable[[Line], float | None]]] = [
-        ("loss", lambda one: one.loss), ("R²", lambda one: one.r2), ("rows used", lambda one: one.rows),
-        ("epochs", lambda one: one.epochs), ("seconds", lambda one: one.seconds),
+        ("overview.loss", lambda one: one.loss), ("overview.r2", lambda one: one.r2), ("overview.rows", lambda one: one.rows),
+        ("overview.epochs", lambda one: one.epochs), ("overview.seconds", lambda one: one.seconds),
     ]  # fmt: skip
-    return [*found, *(_trend(title, [value(one) for one in lines]) for title, value in others)]
+    trends = [_trend(say(name), [value(one) for one in lines], wide=name == "overview.loss") for name, value in others]
+    return [*found, *trends]
 
 
 def _weight(lines: Sequence[Line], name: str | None) -> Trend:
-    title = "intercept" if name is None else f"weight of {name}"
+    title = say("overview.intercept") if name is None else say("overview.weight", feature=name)
     bands = [one.expected.get(name) for one in lines]
     marks = [j for j, one in enumerate(lines) if name in one.drifted]
     return _trend(title, [one.weights.get(name) for one in lines], bands, marks)
@@ -225,11 +226,13 @@ def _trend(
     values: Sequence[float | None],
     bands: Sequence[tuple[float, float] | None] = (),
     marks: Sequence[int] = (),
+    *,
+    wide: bool = False,  # whether it may span decades
 ) -> Trend:
     known = [value for value in values if value is not None and math.isfinite(value)]
     if not known:
-        return Trend(title, "—", f"{title}: not known of any run", "", "", (), "—", "—", "")
-    logarithmic = title == "loss" and min(known) > 0 and max(known) > 100 * min(known)
+        return Trend(title, "—", say("overview.unknown", title=title), "", "", (), "—", "—", "")
+    logarithmic = wide and min(known) > 0 and max(known) > 100 * min(known)
     reach = [*known, *(edge for band in bands if band is not None for edge in band)]
     height = _heights(_within(known, reach), _HEIGHT, _MARGIN, logarithmic)
     step = (_WIDTH - 2 * _MARGIN) / max(len(values) - 1, 1)
@@ -242,10 +245,14 @@ def _trend(
         line.append(f"{'L' if pen else 'M'}{_short(x)} {_short(height(value))}")
         pen = True
     low, high = number(min(known)), number(max(known))
-    alt = f"{visible(title)} over {count(len(values))} runs: {number(known[0])} at first, {number(known[-1])} at last, "
-    alt += f"lowest {low}, highest {high}"
-    if bands:
-        alt += f"; {'in no run' if not marks else f'in {count(len(marks))}'} outside of the interval of the ten runs before"
+    ends = {"first": number(known[0]), "last": number(known[-1]), "low": low, "high": high}
+    which = {"title": visible(title), "count": count(len(values)), **ends}
+    if not bands:
+        alt = say("overview.trend", **which)
+    elif not marks:
+        alt = say("overview.trend_within", **which)
+    else:
+        alt = say("overview.trend_outside", marks=count(len(marks)), **which)
     return Trend(
         title=title,
         now=number(known[-1]),
@@ -255,7 +262,7 @@ def _trend(
         marks=tuple((_short(across[j]), _short(height(value))) for j in marks if (value := values[j]) is not None),
         low=low,
         high=high,
-        scale="log scale" if logarithmic else "",
+        scale=say("overview.log_scale") if logarithmic else "",
     )
 
 

@@ -6,12 +6,25 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import DTypeLike
+from array_api_compat import array_namespace
+from numpy.typing import ArrayLike, DTypeLike
 
 from gd.data import Array, Scaling
 from gd.moments import Moments
 
-__all__ = ["LOSSES", "Problem", "design", "from_moments", "least_squares", "notebook"]
+__all__ = [
+    "LOSSES",
+    "Problem",
+    "design",
+    "from_moments",
+    "huber",
+    "least_squares",
+    "logistic",
+    "notebook",
+    "poisson",
+    "ridge",
+]
+
 _BLOCK = 65_536  # rows; smaller ones cost more in calls than the cache saves
 _LONG = 2 * _BLOCK
 
@@ -20,7 +33,7 @@ class Problem(NamedTuple):
     """What is minimised, as functions of the parameters θ and of arrays that never change.
 
     θ is (p,), or (…, p): many at once, whose predictions are then one matrix product. J and ∇J have a row for each.
-    `value` uses operators and array methods only, so that NumPy, PyTorch and JAX can all run it.
+    `value` uses operators, array methods and functions of the array API only, so that NumPy, PyTorch and JAX can all run it.
     """
 
     arrays: tuple[Array, ...]
@@ -135,6 +148,143 @@ def notebook(X: Array, y: Array) -> Problem:
         return np.vecdot(r, r) / len(y), 2 * (r @ X)  # loss; backward pass, not divided by n
 
     return Problem((X, y), stated.value, value_and_gradient)
+
+
+def huber(X: Array, y: Array, delta: float) -> Problem:
+    """Quadratic near zero, linear beyond ±delta: outliers pull with bounded force.
+
+    J(θ) = mean(c (2 r - c)) / 2 and ∇J(θ) = Xᵀc / n, where r = X θ - y and c = clip(r, -delta, delta). With the ½ of the
+    article: where no residual is beyond, J is half of the mean squared error.
+
+    Args:
+        X: features, a column of ones last where there is an intercept, (n, p).
+        y: targets, (n,).
+        delta: residual at which the loss turns linear, in units of the target; above 0.
+
+    Raises:
+        ValueError: if delta is not above 0.
+
+    Source:
+        Huber (1964), Robust estimation of a location parameter, Ann. Math. Stat. 35.
+    """
+    if not 0 < delta < np.inf:
+        raise ValueError(f"delta must be above 0, not {delta}")
+    per_row = 1 / len(y)
+
+    def value(theta: Any, X: Any, y: Any) -> Any:
+        r = _linear(theta, X) - y  # forward pass
+        c = r.clip(-delta, delta)
+        return (c * (r - c / 2)).sum(-1) * per_row  # loss
+
+    def value_and_gradient(theta: Array, X: Array, y: Array) -> tuple[Any, Array]:
+        r = _linear(theta, X) - y  # forward pass
+        c = r.clip(-delta, delta)
+        return np.vecdot(c, r - c / 2) * per_row, c @ X * per_row  # loss; backward pass
+
+    return Problem((X, y), value, value_and_gradient)
+
+
+def logistic(X: Array, y: Array) -> Problem:
+    """The negative log-likelihood of a target of two values: the log loss of σ(X θ), σ(u) = 1/(1 + e⁻ᵘ).
+
+    J(θ) = mean(log(1 + e^u)) and ∇J(θ) = Xᵀ(s σ(u)) / n, where u = s X θ and s = 1 - 2 y. The sign stands before the
+    exponential, so that neither overflows, and a loss of 1e-300 keeps its digits.
+
+    Args:
+        X: features, a column of ones last where there is an intercept, (n, p).
+        y: targets, 0 or 1, (n,).
+
+    Raises:
+        ValueError: if a target is neither.
+
+    Source:
+        Cox (1958), The regression analysis of binary sequences, J. Roy. Stat. Soc. B 20.
+    """
+    if not ((y == 0) | (y == 1)).all():
+        raise ValueError(f"a target of the logistic loss is 0 or 1, not {y[(y != 0) & (y != 1)][0]}")
+    per_row = 1 / len(y)
+
+    def value(theta: Any, X: Any, sign: Any) -> Any:
+        u = _linear(theta, X) * sign  # forward pass
+        space = array_namespace(u)
+        return space.logaddexp(u, space.zeros_like(u)).sum(-1) * per_row  # loss
+
+    def value_and_gradient(theta: Array, X: Array, sign: Array) -> tuple[Any, Array]:
+        from scipy.special import expit  # noqa: PLC0415
+
+        u = _linear(theta, X) * sign  # forward pass
+        gradient = (expit(u) * sign) @ X * per_row  # backward pass
+        return np.logaddexp(u, 0).sum(-1) * per_row, gradient  # loss
+
+    return Problem((X, 1 - 2 * y), value, value_and_gradient)
+
+
+def poisson(X: Array, y: Array) -> Problem:
+    """Half the mean deviance of counts whose expected number is e^(X θ).
+
+    J(θ) = mean(e^z - y z + y log y - y) and ∇J(θ) = Xᵀ(e^z - y) / n, where z = X θ; 0 log 0 is 0. It is 0 where every count
+    is its expectation. Beyond z = 709 the expectation itself is more than float64 holds, and the loss infinite.
+
+    Args:
+        X: features, a column of ones last where there is an intercept, (n, p).
+        y: targets, 0 or above, (n,).
+
+    Raises:
+        ValueError: if a target is below 0.
+
+    Source:
+        Nelder and Wedderburn (1972), Generalized linear models, J. Roy. Stat. Soc. A 135.
+    """
+    if not (y >= 0).all():
+        raise ValueError(f"a target of the Poisson loss is 0 or above, not {y[~(y >= 0)][0]}")
+    per_row = 1 / len(y)
+    saturated = y * np.log(np.where(y > 0, y, 1)) - y  # what is left where each count is its own expectation
+
+    def value(theta: Any, X: Any, y: Any, saturated: Any) -> Any:
+        z = _linear(theta, X)  # forward pass
+        return (array_namespace(z).exp(z) - y * z + saturated).sum(-1) * per_row  # loss
+
+    def value_and_gradient(theta: Array, X: Array, y: Array, saturated: Array) -> tuple[Any, Array]:
+        z = _linear(theta, X)  # forward pass
+        expected = np.exp(z)
+        return (expected - y * z + saturated).sum(-1) * per_row, (expected - y) @ X * per_row  # loss; backward pass
+
+    return Problem((X, y, saturated), value, value_and_gradient)
+
+
+def ridge(problem: Problem, penalty: float, penalised: ArrayLike) -> Problem:
+    """A loss and an L2 penalty on its weights: J(θ) + κ Σ θⱼ² and ∇J(θ) + 2 κ θ, over the weights that are penalised.
+
+    There is neither ½ nor n: scikit-learn's `Ridge(alpha)`, which sums over the rows, is `least_squares` with κ = alpha / n.
+
+    Args:
+        problem: whose loss it is.
+        penalty: κ, at least 0.
+        penalised: 1 for each weight and 0 for an intercept, (p,).
+
+    Raises:
+        ValueError: if the penalty is below 0.
+
+    Source:
+        Hoerl and Kennard (1970), Ridge regression, Technometrics 12.
+    """
+    if not 0 <= penalty < np.inf:
+        raise ValueError(f"the penalty must be at least 0, not {penalty}")
+
+    def value(theta: Any, penalised: Any, *arrays: Any) -> Any:
+        return problem.value(theta, *arrays) + penalty * (theta * theta * penalised).sum(-1)
+
+    def value_and_gradient(theta: Array, penalised: Array, *arrays: Array) -> tuple[Any, Array]:
+        loss, gradient = problem.value_and_gradient(theta, *arrays)
+        held = theta * penalised
+        return loss + penalty * np.vecdot(held, theta), gradient + 2 * penalty * held
+
+    return Problem((np.asarray(penalised, problem.arrays[0].dtype), *problem.arrays), value, value_and_gradient)
+
+
+def _linear(theta: Any, X: Any) -> Any:
+    """X θ, (n,), or (…, n) for many θ at once."""
+    return theta @ X.T if theta.ndim > 1 else X @ theta
 
 
 LOSSES: dict[str, Callable[[Array, Array], Problem]] = {"mse": least_squares, "notebook": notebook}

@@ -15,6 +15,7 @@ from gd.dialect import Format
 from gd.epoch_table import epoch_table
 from gd.figures import THEMED, Picture
 from gd.notation import apart, count, number, visible, written
+from gd.phrases import say
 from gd.record import EpochLog, Record
 from gd.rendering import rendered
 from gd.words import rates_sentence, sentence
@@ -56,47 +57,59 @@ class Table:
 
 def how_written(found: Format) -> list[tuple[str, str]]:
     """How a CSV was written, as facts: what was found out, and what an option said."""
-    separated = f"cells separated by {_MARKS.get(found.delimiter, visible(found.delimiter))}"
-    quoted = {"": "no quotes", "'": "single quotes"}.get(found.quote, "")
-    encoding = found.encoding + (" with a byte order mark" if found.byte_order_mark else "")
-    ends = {"none": "", "mixed": "lines ending in several ways"}.get(found.line_ends, f"lines ending in {found.line_ends}")
-    names = f"names on line {count(found.header_line)}" if found.header_line else "no names"
-    parts = [separated, quoted, encoding, ends, found.compression or "", names]
-    facts = [("Written", f"{', '.join(filter(None, parts))}; checked on every row")]
-    said = [f"decimal {_MARKS[found.decimal]}"] if found.decimal != "." else []
+    ends = "" if found.line_ends == "none" else "written.mixed" if found.line_ends == "mixed" else "written.ends"
+    parts = [
+        say("written.separated", mark=_mark(found.delimiter)),
+        say("written.no_quotes") if not found.quote else say("written.single_quotes") if found.quote == "'" else "",
+        say("written.byte_order_mark", encoding=found.encoding) if found.byte_order_mark else found.encoding,
+        ends and say(ends, ends=found.line_ends),
+        found.compression or "",
+        say("written.names", line=count(found.header_line)) if found.header_line else say("written.no_names"),
+    ]
+    between = say("and.between")
+    facts = [(say("written.how"), say("written.checked", listed=between.join(filter(None, parts))))]
+    said = [say("written.decimal", mark=_mark(found.decimal))] if found.decimal != "." else []
     if found.thousands:
-        said.append(f"thousands separated by {_MARKS[found.thousands]}")
+        said.append(say("written.thousands", mark=_mark(found.thousands)))
     if found.units:
-        said.append(f"left off numbers: {', '.join(map(visible, found.units))}")
+        said.append(say("written.units", units=between.join(map(visible, found.units))))
     if found.parentheses:
-        said.append("(12) is −12")
+        said.append(say("written.parentheses"))
     if found.comment:
-        said.append(f"lines that begin with {visible(found.comment)} are skipped")
+        said.append(say("written.comment", mark=visible(found.comment)))
     if found.lines_skipped:
-        said.append(f"{count(found.lines_skipped)} line{'' if found.lines_skipped == 1 else 's'} skipped")
-    said += [f"{name.replace('_', ' ')}" for name in ("delimiter", "quote", "encoding", "header") if name in found.given]
+        lines = "written.line_skipped" if found.lines_skipped == 1 else "written.lines_skipped"
+        said.append(say(lines, count=count(found.lines_skipped)))
+    said += [say(f"written.{name}") for name in ("delimiter", "quote", "encoding", "header") if name in found.given]
     if said:
-        facts.append(("As said by option", ", ".join(said)))
-    marks = ", ".join(visible(mark) for mark in found.missing if mark)
-    facts.append(("Counted as missing", f"empty cells, {marks}"))
+        facts.append((say("written.by_option"), between.join(said)))
+    marks = between.join(visible(mark) for mark in found.missing if mark)
+    facts.append((say("written.missing"), say("written.missing_are", marks=marks)))
     return facts
+
+
+def _mark(mark: str) -> str:
+    """A mark by its name, where it has one."""
+    return say(f"written.marks.{_MARKS[mark]}") if mark in _MARKS else visible(mark)
 
 
 def rates_table(record: Record) -> Table:
     """Each learning rate of a sweep and where each backend ended with it."""
     assert record.sweep is not None
-    heads, groups = ["learning rate"], [("", 1)]
+    heads, groups = [say("rates_table.rate")], [("", 1)]
     for fit in record.fits:
         groups.append((fit.title, 2))
-        heads += ["ended", "above the optimum"]
+        heads += [say("rates_table.ended"), say("rates_table.above")]
     of = {(t.backend, t.rate): t for t in record.sweep.fits}
     rows = []
-    best = "trained" if all(t.outcome == "diverged" for t in record.sweep.fits[: len(record.sweep.rates)]) else "best"
+    gone = all(t.outcome == "diverged" for t in record.sweep.fits[: len(record.sweep.rates)])
+    best = say("rates_table.trained" if gone else "rates_table.best", rate=number(record.sweep.best))
     for rate in record.sweep.rates:
-        row = [f"{number(rate)}, {best}" if rate == record.sweep.best else number(rate)]
+        row = [best if rate == record.sweep.best else number(rate)]
         for fit in record.fits:
             t = of[fit.backend, rate]
-            row += [f"{t.outcome} after {count(t.epochs)}", number(t.excess_loss, keep_zeros=True)]
+            ended = say(f"rates_table.{t.outcome.value}", epochs=count(t.epochs))
+            row += [ended, number(t.excess_loss, keep_zeros=True)]
         rows.append(tuple(row))
     return Table(tuple(groups), tuple(heads), tuple(rows))
 
@@ -120,8 +133,9 @@ def notebook_tables(record: Record, log: EpochLog) -> list[tuple[str, Table]]:
              written(str(round(float(weight), 3))))
             for t, weight in zip(epochs.tolist(), weights, strict=True)
         )  # fmt: skip
-        part = "Part 1, by hand in NumPy" if by_hand else f"Part 2, by autograd in {fit.title}"
-        tables.append((part, Table((), ("epoch", "loss", "W"), rows)))
+        part = say("notebook_tables.by_hand") if by_hand else say("notebook_tables.autograd", backend=fit.title)
+        heads = (say("notebook_tables.epoch"), say("notebook_tables.loss"), say("notebook_tables.weight"))
+        tables.append((part, Table((), heads, rows)))
     return tables
 
 
@@ -144,7 +158,7 @@ def equations(record: Record, *, most: int | None = None, plain: bool = False) -
             sign = (minus if below else plus) if text else (minus.strip() if below else "")
             text += f"{sign}{number(None if weight is None else abs(weight), plain=plain)}{times}{apart(visible(feature))}"
         if most is not None and len(fit.weights) > most:
-            text += f"{plus}{count(len(fit.weights) - most)} more"
+            text += f"{plus}{say('equations.more', count=count(len(fit.weights) - most))}"
         found.append((fit.title, f"{apart(visible(record.dataset.target))} = {text}"))
     return found[:1] if record.comparison is not None and record.comparison.agree else found
 

@@ -274,7 +274,7 @@ def _descend(
     for seen, after in chunk.rows[:epochs]:
         value, gradient = objective(theta)  # forward pass, loss, backward pass
         seen[...] = gradient
-        step, state = update(gradient, state)
+        step, state = update(gradient, state, theta)
         theta = add(theta, step, after)  # update
         append(value)
     return theta, state

@@ -20,15 +20,34 @@ NAMES = backends.available()
 
 
 def test_available_backends_begin_with_numpy() -> None:
-    """NumPy and PyTorch are installed here, and NumPy comes first."""
-    assert "numpy" == NAMES[0]
-    assert "torch" in NAMES
+    """All three are installed here, and NumPy comes first."""
+    assert ("numpy", "jax", "torch") == NAMES
 
 
 def test_an_unknown_backend_is_refused() -> None:
     """The error names what there is."""
     with pytest.raises(ValueError, match=r"no backend 'abacus': available are numpy"):
         backends.get("abacus")
+
+
+def test_a_backend_whose_framework_is_missing_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """JAX is an extra: without it the error names what is there and the command that installs it."""
+    monkeypatch.setitem(sys.modules, "jax", None)  # as Python itself marks what cannot be imported
+    assert ("numpy", "torch") == backends.available()
+    with pytest.raises(
+        ValueError, match=r"no backend 'jax': available are numpy, torch; jax comes with pip install 'gd\[jax\]'$"
+    ):
+        backends.get("jax")
+
+
+def test_jax_keeps_to_32_bits_outside_of_the_backend(plane: Dataset) -> None:
+    """A program that uses JAX beside this library finds its own precision unchanged."""
+    import jax  # noqa: PLC0415
+
+    before = jax.numpy.ones(1).dtype
+    value, _ = backends.get("jax").objective(least_squares(plane.X, plane.y))(np.zeros(3))
+    assert pytest.approx(float(plane.y @ plane.y) / len(plane.y), rel=1e-15) == value
+    assert before == jax.numpy.ones(1).dtype == np.float32
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])

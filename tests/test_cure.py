@@ -26,7 +26,7 @@ PENGUINS = Source(path=str(bundled("penguins")), target="body_mass_g")
 def done(words: str, reports: Path, monkeypatch: pytest.MonkeyPatch) -> Record:
     """What a command comes to: parsed as it is typed, and its one data set run by the flow's own tasks."""
     seen: list[Any] = []
-    monkeypatch.setattr(command_run, "_run_flow", lambda sources, training, *_, **__: seen.append((sources, training)))
+    monkeypatch.setattr(command_run, "_run_flow", lambda given, **_: seen.append((given["sources"], given["training"])))
     first, *rest = shlex.split(words)
     assert "gd" == first
     called, bound, _ = app.parse_args(rest)

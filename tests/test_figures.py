@@ -20,6 +20,7 @@ from gd.figures import POINTS, THEMED, decimate, draw
 from gd.figures.picture import table
 from gd.figures.style import label_ends
 from gd.figures.surface import _seen
+from gd.look import Look
 from gd.notation import number
 from gd.quality import from_csv
 from gd.report import Report, inline
@@ -303,3 +304,22 @@ def test_a_step_on_the_wrong_gradient_stands_where_it_leads(reports: dict[str, R
     picture = next(picture for picture in reports["disagree"].pictures if picture.name == "steps")
     assert re.search(r"as NumPy walks,0\.0(5|49999)", picture.data)
     assert "PyTorch walks" not in picture.data
+
+
+def test_pictures_speak_the_words_of_a_user(tmp_path: Path, reports: dict[str, Report]) -> None:
+    """Caption, alt text, axis and label of a drawing are those of the folder's words.toml, what it does not name stays ours."""
+    report = reports["converged"]
+    assert report.log is not None
+    (tmp_path / "words.toml").write_text(
+        "[figures]\nepoch = 'Epoche'\n[figures.loss]\nconverged = 'Der Verlust fällt.'\nalt = 'Verlust: {listed}; {optimum}'\n"
+        "[figures.excess]\ntheory = 'Theorie'\n",
+        encoding="utf-8",
+    )
+    with Look(templates=str(tmp_path)).applied() as used:
+        pictures = {picture.name: picture for picture in draw(report.record, report.log)}
+    assert [] == used.faults
+    assert "Der Verlust fällt." == pictures["loss"].caption
+    assert pictures["loss"].alt.startswith("Verlust: NumPy from ")
+    assert ">Epoche<" in pictures["loss"].svg
+    assert ">Theorie<" in pictures["excess"].svg
+    assert "theory," in pictures["excess"].data  # the file beside it keeps its names

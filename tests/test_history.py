@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,13 +14,17 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from pydantic import JsonValue
 from scipy.stats import t
 
 from gd import archive, history
+from gd.changes import Difference, changes, since
 from gd.cli import main
 from gd.data import Array, Source, bundled
+from gd.dialect import Format
 from gd.history import History, Line
-from gd.record import Record
+from gd.phrases import FOLDER
+from gd.record import Findings, Record, Settings
 from gd.training import Training
 from tests.conftest import run_tasks
 
@@ -180,7 +185,8 @@ def test_a_run_knows_what_was_before_it(tmp_path: Path) -> None:
     assert archive.read_record(first).fits[0].weights == found.previous.weights
     page = (second / "report.html").read_text(encoding="utf-8")
     assert "The data have changed since" in page
-    assert "learning rate setting" in page
+    assert "how the learning rate was chosen" in page
+    assert "learning rate setting" not in page
     assert "rows used" in page
     shutil.rmtree(first)
     archive.write_report(second)
@@ -189,8 +195,6 @@ def test_a_run_knows_what_was_before_it(tmp_path: Path) -> None:
 
 def test_a_failed_run_in_between_is_said(base: Record, tmp_path: Path) -> None:
     """The comparison is with the last run that has a result."""
-    from gd.changes import changes, since  # noqa: PLC0415
-
     broken = record(base, 1, [0.0] * 4, fits=(), comparison=None, diagnosis=None, verdict="failed")
     lay_down(tmp_path / "sales", record(base, 0, [1.0, 2.0, 3.0, 4.0]), broken)
     now = record(base, 2, [1.0, 2.0, 4.0, 4.0])
@@ -369,8 +373,50 @@ def test_compare_shows_only_what_differs(base: Record, tmp_path: Path, capsys: p
     assert [0.5] == [one["relative_change"] for one in found if one["name"] == "flipper_length_mm"]
     assert "bill_depth_mm" not in page.read_text(encoding="utf-8")
     assert "+50" in page.read_text(encoding="utf-8")
+    assert '<h2><a href="#weights">Weights</a></h2>' in page.read_text(encoding="utf-8")
     _, said, _ = told(capsys, "compare", run_id(0), run_id(0), "--reports", str(tmp_path))
     assert "They differ in nothing but when they were." in said
+
+
+@pytest.mark.parametrize(("section", "name", "title"), [
+    ("settings", "keep weights", "weights kept of every so many epochs"),
+    ("settings", "loss", "loss to be minimised"),
+    ("settings", "something new", "something new"),
+    ("result", "loss, PyTorch", "loss, PyTorch"),
+    ("diagnosis", "stable below", "learning rate stable below"),
+    ("diagnosis", "optimum, loss", "weight at the optimum, loss"),
+    ("diagnosis", "newly, found", "newly, found"),
+    ("data", "format, line_ends", "lines ending in"),
+    ("data", "format, newer_yet", "format, newer yet"),
+    ("weights", "keep weights", "weight of keep weights"),
+    ("program", "numpy", "numpy"),
+])  # fmt: skip
+def test_a_difference_has_a_name_for_people(section: str, name: str, title: str) -> None:
+    """By its section, since a loss is a number of the result and a choice among the settings; else it is its own name."""
+    assert title == Difference(section, name, None, None).title
+
+
+def test_everything_that_can_differ_has_a_name() -> None:
+    """Every setting, every fact of the format and of the diagnosis: a new field of run.json wants words too."""
+    names = tomllib.loads((FOLDER / "words.toml").read_text(encoding="utf-8"))["changes"]["names"]
+    settings, found = ({name.replace("_", " ") for name in kind.model_fields} for kind in (Settings, Findings))
+    assert settings - {"shift", "scale"} == set(names["settings"])
+    assert found - {"eigenvalues", "hessian", "reasons"} == set(names["diagnosis"]) - {"backends agree", "first epoch apart"}
+    assert set(Format.model_fields) == set(names["format"])
+
+
+def test_differences_are_in_the_order_of_the_report(base: Record, tmp_path: Path) -> None:
+    """Wherever the run before held them, and what this version has no words for at the end."""
+    now = record(base, 1, [1.0, 2.0, 3.0, 4.0])
+    lay_down(tmp_path / "sales", record(base, 0, [1.0, 2.0, 3.0, 4.0]))
+    kept = since(tmp_path / "sales" / now.run.id, now)
+    assert kept is not None
+    old: dict[str, JsonValue] = {"of old": 1, "stops early": True, "dtype": "float32", "epochs": 3, "optimizer": "none"}
+    told = changes(now.model_copy(update={"previous": kept.model_copy(update={"settings": kept.settings | old, "epochs": 1})}))
+    assert told is not None
+    names = [one.name for one in told.differences]
+    assert ["epochs", "loss"] == names[:2]
+    assert ["optimizer", "epochs", "dtype", "of old"] == [one.name for one in told.differences if one.section == "settings"]
 
 
 def test_history_on_the_command_line(base: Record, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,11 +14,13 @@ import jinja2
 import pytest
 
 from gd import archive
+from gd.changes import previous
 from gd.cli import main
 from gd.data import Source, bundled
 from gd.history import History, line
 from gd.look import Look
 from gd.mail import compose
+from gd.notation import when
 from gd.overview import Row, render_index, row
 from gd.phrases import FOLDER
 from gd.record import Record
@@ -267,6 +269,43 @@ def test_words_of_another_language(drawn: Drawn, reports: dict[str, Report], tmp
     assert re.search(r"epochs; Abstand \d\s×\s10⁻¹[⁵⁶⁷]\.", html.unescape(page))
     assert "Converged" == headline(reports["converged"].record)
     assert "Abstand" not in sentence(reports["converged"].record)
+
+
+def test_words_that_are_put_together_everywhere(drawn: Drawn, reports: dict[str, Report]) -> None:
+    """A coefficient's table, a cure and the name of a change speak the user's language; nothing else on the page does."""
+    report, before = reports["exhausted"], reports["converged"].record
+    started = when(before.run.started)
+    kept = previous(report.record, before, History("a", ()), line(Path("a/b"), report.record))
+    second = Report(report.record.model_copy(update={"previous": kept}), report.log, report.pictures)
+    words = """
+[coefficients]
+caption_optimum = "Koeffizienten <des> Optimums in {target}"
+[coefficients.facts]
+degrees = "Freiheitsgrade"
+[cure]
+with_rate = "Derselbe Lauf mit der Lernrate {rate}:"
+[changes.names.settings]
+"learning rate setting" = "Wahl der Lernrate"
+[changes.before]
+converged = "Der Lauf vom {when} konvergierte."
+[written]
+how = "Geschrieben"
+"""
+    page, faults = drawn(second, words=words)
+    standard = render(second)
+    assert [] == faults
+    for english, german in (
+        ("<caption>Coefficients of the exact optimum in units of body_mass_g, each with all other terms held</caption>",
+         "<caption>Koeffizienten &lt;des&gt; Optimums in body_mass_g</caption>"),
+        ('<th scope="row">Degrees of freedom</th>', '<th scope="row">Freiheitsgrade</th>'),
+        ("<p>The same run with a learning rate of 0.44:</p>", "<p>Derselbe Lauf mit der Lernrate 0.44:</p>"),
+        ('<th scope="row">how the learning rate was chosen</th>', '<th scope="row">Wahl der Lernrate</th>'),
+        (f"The run before, of {started}, converged.", f"Der Lauf vom {started} konvergierte."),
+        ('<th scope="row">Written</th>', '<th scope="row">Geschrieben</th>'),
+    ):  # fmt: skip
+        assert 1 == standard.count(english)
+        standard = standard.replace(english, german)
+    assert standard == page
 
 
 def test_render_draws_with_templates_and_says_when_it_does_not(

@@ -35,7 +35,7 @@ class Backend(NamedTuple):
 
 def available() -> tuple[str, ...]:
     """Names of the backends whose framework is installed, NumPy first, without importing any of them."""
-    names = sorted(module.name for module in pkgutil.iter_modules(__path__) if find_spec(module.name))
+    names = sorted(name for name in _modules() if find_spec(name))
     return tuple(sorted(names, key=lambda name: name != "numpy"))
 
 
@@ -46,6 +46,11 @@ def get(name: str) -> Backend:
         ValueError: if there is no backend of that name here.
     """
     if name not in available():
-        raise ValueError(f"no backend {name!r}: available are {', '.join(available())}")
+        install = f"; {name} comes with pip install 'gd[{name}]'" if name in _modules() else ""
+        raise ValueError(f"no backend {name!r}: available are {', '.join(available())}{install}")
     module = import_module(f"{__name__}.{name}")
     return Backend(name, module.TITLE, module.objective)
+
+
+def _modules() -> list[str]:
+    return [module.name for module in pkgutil.iter_modules(__path__)]

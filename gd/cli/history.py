@@ -107,7 +107,7 @@ def _print(found: Sequence[Difference]) -> None:
             section = one.section
             print(f"{section}:")
         before, now, by = one.texts
-        line = f"  {visible(one.name)}: {before} -> {now}{f'  ({by})' if by else ''}"
+        line = f"  {one.title}: {before} -> {now}{f'  ({by})' if by else ''}"
         print(line.replace("\N{NO-BREAK SPACE}", " ").replace("−", "-" if plain else "−"))
     if not found:
         print("They differ in nothing but when they were.")

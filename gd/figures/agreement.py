@@ -9,6 +9,7 @@ import numpy as np
 from gd.figures.picture import Line, Picture, decimate, of_lines
 from gd.figures.style import LIMIT, WEIGHTS, beyond, epoch_axis, label_ends, level, log_axis, new_figure, saved
 from gd.notation import count, number
+from gd.phrases import say
 from gd.record import EpochLog, Record
 
 __all__ = ["gap"]
@@ -23,32 +24,28 @@ def gap(record: Record, log: EpochLog) -> Picture:
     epoch_axis(axes, len(log))
     epsilon = float(np.finfo(record.training.dtype).eps)
     allowed = record.comparison.tolerance / epsilon
-    looks = (("weight", "weights", WEIGHTS[0], "-"), ("loss", "losses", WEIGHTS[3], (0, (5, 2))))
+    looks = (
+        ("weight", "weights", say("figures.gap.weights"), WEIGHTS[0], "-"),
+        ("loss", "losses", say("figures.gap.losses"), WEIGHTS[3], (0, (5, 2))),
+    )
     drawn, worst = [], []
-    for kind, name, colour, dash in looks:
+    for kind, name, label, colour, dash in looks:
         epochs, gaps = log.entries(f"relative_{kind}_gap")
         gaps = gaps / epsilon
         worst.append(float(np.nanmax(gaps)) if np.isfinite(gaps).any() else math.nan)
         x, y = decimate(epochs, np.where(np.isfinite(gaps), np.maximum(gaps, _FLOOR), np.nan))
         if len(y):
-            drawn.append(Line(name, x, y, colour))
+            drawn.append(Line(name, x, y, colour, label))
             axes.plot(x, y, color=colour, linestyle=dash, linewidth=1.2, zorder=3 + len(drawn))
     log_axis(axes, [*(line.y for line in drawn), np.array([_FLOOR, 10.0, allowed])])
     axes.axhline(allowed, color=LIMIT, linewidth=1)
     beyond(axes.axhspan(allowed, axes.get_ylim()[1]))
-    axes.set_ylabel("gap, in units of last place")
-    label_ends(axes, [(allowed, "tolerance", LIMIT), *(line.end for line in drawn)])
-    caption = "How far the backends are apart, relative to the weights’ scale and the losses’, in units of the last place"
-    caption += f" that {record.training.dtype} holds"
-    if record.comparison.agree and record.comparison.compared_by == "predictions":
-        caption += ". The weights are not unique, and the predictions agree: beyond the red line would be no disagreement."
-    elif record.comparison.agree:
-        caption += ": rounding, and no more. Less than 0.1 is drawn as 0.1."
-    else:
-        caption += f". Beyond the red line they disagree, from epoch {count(record.comparison.first_epoch_apart)} on."
-    alt = (
-        f"Gap between the backends by epoch, in units of last place: weights at most {number(worst[0], 2)}, losses at most "
-        f"{number(worst[1], 2)}; the tolerance is {number(allowed, 2)}."
-    )
+    axes.set_ylabel(say("figures.gap.y"))
+    label_ends(axes, [(allowed, say("figures.gap.tolerance"), LIMIT), *(line.end for line in drawn)])
+    name, epoch = "figures.gap.apart", count(record.comparison.first_epoch_apart)
+    if record.comparison.agree:
+        name = "figures.gap.not_unique" if record.comparison.compared_by == "predictions" else "figures.gap.rounding"
+    caption = say(name, dtype=record.training.dtype, epoch=epoch, floor=number(_FLOOR))
+    alt = say("figures.gap.alt", weights=number(worst[0], 2), losses=number(worst[1], 2), tolerance=number(allowed, 2))
     data = of_lines("epoch", "units_of_last_place", [*drawn, level("tolerance", allowed, axes)])
     return Picture("gap", caption, alt, saved(figure, "gap"), data)

@@ -13,6 +13,7 @@ from gd.data import Array
 from gd.figures.picture import Line, Picture, decimate, of_lines
 from gd.figures.style import LIMIT, THEORY, epoch_axis, in_style, label_ends, level, lines, log_axis, new_figure, saved, way
 from gd.notation import count, number, visible
+from gd.phrases import say
 from gd.record import EpochLog, Findings, Record
 
 if TYPE_CHECKING:
@@ -27,19 +28,16 @@ _COLOURS = 64  # of a PNG: two lines, ink and greys, with the steps between them
 def loss_words(record: Record, log: EpochLog) -> tuple[str, str]:
     """The loss picture's caption and alt text, without the picture."""
     assert record.diagnosis is not None
-    caption = {
-        "diverged": "The loss before each step. It rises: the step is too long.",
-        "disagree": "The loss before each step: the backends take different ways.",
-        "exhausted": "The loss before each step. It was still on its way when the epochs ended.",
-    }.get(record.verdict, "The loss before each step falls to that of the optimum.")
+    caption = say(f"figures.loss.{record.verdict}")
     lost = [fit for fit in record.fits if fit.last_finite_epoch is not None]
     if lost:
         last = ", ".join(
-            f"{number(fit.last_finite_loss)} at epoch {count(fit.last_finite_epoch)} ({fit.title})" for fit in lost
+            say("figures.loss.last", loss=number(fit.last_finite_loss), epoch=count(fit.last_finite_epoch), backend=fit.title)
+            for fit in lost
         )
-        caption += f" ✕ marks the last loss that was finite: {last}."
-    ends = "; ".join(f"{way(log, fit, 'loss')} in {count(fit.epochs)} epochs" for fit in record.fits)
-    return caption, f"Loss by epoch: {ends}. The optimum's loss is {number(record.diagnosis.optimum_loss)}."
+        caption += f" {say('figures.loss.finite', listed=last)}"
+    ends = "; ".join(say("figures.loss.within", way=way(log, fit, "loss"), epochs=count(fit.epochs)) for fit in record.fits)
+    return caption, say("figures.loss.alt", listed=ends, optimum=number(record.diagnosis.optimum_loss))
 
 
 def loss_png(record: Record, log: EpochLog) -> bytes:
@@ -57,7 +55,7 @@ def loss_png(record: Record, log: EpochLog) -> bytes:
         canvas: Any = FigureCanvasAgg(figure)  # partly untyped
         canvas.draw()
         if any("Glyph" in str(warning.message) for warning in missing):  # a name in letters that matplotlib's font lacks
-            figure.axes[0].set_ylabel("loss")
+            figure.axes[0].set_ylabel(say("figures.loss.y"))
             canvas.draw()
         pixels = np.asarray(canvas.buffer_rgba())[..., :3]
     buffer = io.BytesIO()
@@ -71,7 +69,7 @@ def loss(record: Record, log: EpochLog) -> Picture:
     caption, alt = loss_words(record, log)
     figure, drawn = _loss_figure(record, log)
     if any((log.entries(f"{fit.backend}_loss")[1] == 0).any() for fit in record.fits) and figure.axes[0].get_yscale() == "log":
-        caption += " A log axis has no place for a loss of exactly 0: there a line breaks off."
+        caption += f" {say('figures.loss.zero')}"
     return Picture("loss", caption, alt, saved(figure, "loss"), of_lines("epoch", "loss", drawn))
 
 
@@ -79,7 +77,7 @@ def _loss_figure(record: Record, log: EpochLog) -> tuple[Figure, list[Line]]:
     figure, axes = new_figure()
     epoch_axis(axes, len(log))
     log_axis(axes, [log.entries(f"{fit.backend}_loss")[1] for fit in record.fits])
-    axes.set_ylabel(f"loss, {visible(record.dataset.target, 24)} squared")
+    axes.set_ylabel(say("figures.loss.y_squared", target=visible(record.dataset.target, 24)))
     drawn = lines(axes, record, log, "loss")
     for fit in record.fits:
         if fit.last_finite_epoch is not None and fit.last_finite_loss is not None:
@@ -99,29 +97,29 @@ def excess(record: Record, log: EpochLog) -> Picture:
     theory = log["theory_excess_loss"]
     theory = np.where(theory > 1e-32 * theory[0], theory, np.nan)  # below, rounding has long taken over
     log_axis(axes, [*(log.entries(f"{fit.backend}_excess_loss")[1] for fit in record.fits), theory])
-    axes.set_ylabel("loss above the optimum")
+    axes.set_ylabel(say("figures.excess.y"))
     drawn = lines(axes, record, log, "excess_loss")
-    if len((line := Line("theory", *decimate(log["epoch"], theory), THEORY)).y):
+    if len((line := Line("theory", *decimate(log["epoch"], theory), THEORY, say("figures.excess.theory"))).y):
         axes.plot(line.x, line.y, color=THEORY, linewidth=0.9, zorder=6)
         drawn.append(line)
     bound = _bound(log["epoch"], record.diagnosis, theory)
-    if len((line := Line("bound", *decimate(log["epoch"], bound), THEORY)).y):
+    if len((line := Line("bound", *decimate(log["epoch"], bound), THEORY, say("figures.excess.bound"))).y):
         axes.plot(line.x, line.y, color=THEORY, linewidth=1, linestyle=(0, (1, 2)), zorder=2)
         drawn.append(line)
     label_ends(axes, [line.end for line in drawn])
     factor = min(record.diagnosis.contraction, 1e150) ** 2
-    caption = "What of the loss lies above the optimum. Grey is the theory, from the curvature alone"
     if record.verdict == "diverged":
-        caption += f": late in the descent it grows by the factor {number(factor)} an epoch."
+        caption = say("figures.excess.grows", factor=number(factor))
     elif factor > 1e-3:
-        caption += f": late in the descent it shrinks by the factor {_factor(factor)} an epoch."
+        caption = say("figures.excess.shrinks", factor=_factor(factor))
     else:
-        caption += "."
+        caption = say("figures.excess.vanishes")
     if drawn[-1].name == "bound":
-        caption += " Dotted is the bound: as if all of it lay in the slowest direction."
-    alt = f"Loss above the optimum by epoch: {'; '.join(way(log, fit, 'excess_loss') for fit in record.fits)}."
+        caption += f" {say('figures.excess.dotted')}"
+    alt = say("figures.excess.alt", listed="; ".join(way(log, fit, "excess_loss") for fit in record.fits))
     for line in drawn[len(record.fits) :]:
-        alt += f" The {line.name} ends at {number(float(line.y[-1]))}."
+        ends = "figures.excess.theory_ends" if line.name == "theory" else "figures.excess.bound_ends"
+        alt += f" {say(ends, loss=number(float(line.y[-1])))}"
     return Picture("excess", caption, alt, saved(figure, "excess"), of_lines("epoch", "excess_loss", drawn))
 
 
@@ -132,18 +130,18 @@ def gradient(record: Record, log: EpochLog) -> Picture:
     threshold = record.training.tolerance * float(log.entries(f"{record.fits[0].backend}_gradient_norm")[1][0])
     series = [log.entries(f"{fit.backend}_gradient_norm")[1] for fit in record.fits]
     logarithmic = log_axis(axes, [*series, np.array([threshold])])
-    axes.set_ylabel("gradient norm")
+    axes.set_ylabel(say("figures.gradient.y"))
     drawn = lines(axes, record, log, "gradient_norm")
     if threshold > 0 and logarithmic and math.isfinite(threshold):
         axes.axhline(threshold, color=THEORY, linewidth=0.9, linestyle=(0, (1, 2)))
-        drawn.append(level("tolerance", threshold, axes))
+        drawn.append(level("tolerance", threshold, axes, say("figures.gradient.tolerance")))
     label_ends(axes, [line.end for line in drawn])
     ends = "; ".join(way(log, fit, "gradient_norm") for fit in record.fits)
-    caption = "The length of the gradient, which is 0 at the optimum."
+    caption = say("figures.gradient.caption")
     if threshold > 0:
-        caption += f" Training stops when it is below {number(record.training.tolerance)} of its first value."
+        caption += f" {say('figures.gradient.stops', tolerance=number(record.training.tolerance))}"
     data = of_lines("epoch", "gradient_norm", drawn)
-    return Picture("gradient", caption, f"Gradient norm by epoch: {ends}.", saved(figure, "gradient"), data)
+    return Picture("gradient", caption, say("figures.gradient.alt", listed=ends), saved(figure, "gradient"), data)
 
 
 def _bound(epochs: Array, found: Findings, theory: Array) -> Array:

@@ -12,6 +12,7 @@ from gd.data import Array
 from gd.figures.picture import Picture, table
 from gd.figures.style import INK, PAPER, THEORY, label_ends, look, new_figure, plain_numbers, saved
 from gd.notation import count, number, visible
+from gd.phrases import say
 from gd.quality import Cells, FitCells
 from gd.record import Fit, Record, Residuals
 
@@ -51,17 +52,20 @@ def _residuals(record: Record, fit: Fit, found: Residuals, cells: Cells) -> Pict
     labels = [(0.0, "0", INK)]
     axes.axhline(0, color=INK, linewidth=0.8, zorder=4)
     low, high = axes.get_ylim()
-    for times, name in ((-2, "−2 sd"), (2, "+2 sd")):
+    for times, name in ((-2, say("figures.fit.below")), (2, say("figures.fit.above"))):
         if found.spread > 0 and low < times * found.spread < high:
             axes.axhline(times * found.spread, color=THEORY, linewidth=0.9, linestyle=(0, (1, 2)), zorder=4)
             labels.append((times * found.spread, name, THEORY))
     label_ends(axes, labels)
-    axes.set_xlabel(f"fitted {visible(record.dataset.target, 24)}")
-    axes.set_ylabel("residual, actual less fitted")
-    caption = f"What {fit.title}’s weights leave over: a good model leaves a cloud around 0 without a shape. The standard"
-    caption += f" deviation over all rows is {number(found.spread)}.{_squares(cells)}{_of_which(found)}{rest}"
-    alt = f"Residuals against fitted values, {_shown(found)}: fitted from {_span(cells.x)}, residuals from {_span(cells.y)}, "
-    alt += f"mean {number(_mean(found))}, standard deviation {number(found.spread)}.{rest}"
+    axes.set_xlabel(say("figures.residuals.x", target=visible(record.dataset.target, 24)))
+    axes.set_ylabel(say("figures.residuals.y"))
+    caption = say("figures.residuals.caption", backend=fit.title, spread=number(found.spread))
+    caption += f"{_squares(cells)}{_of_which(found)}{rest}"
+    alt = say(
+        "figures.residuals.alt", rows=_shown(found), fitted=_span(cells.x), residuals=_span(cells.y),
+        mean=number(_mean(found)), spread=number(found.spread),
+    )  # fmt: skip
+    alt += rest
     return Picture("residuals", caption, alt, saved(figure, "residuals"), _table(cells))
 
 
@@ -74,17 +78,25 @@ def _predicted(record: Record, fit: Fit, found: Residuals, cells: Cells) -> Pict
     axes.set_ylim(low, high)
     axes.plot([low, high], [low, high], color=INK, linewidth=0.9, zorder=4)
     axes.annotate(
-        "actual =\npredicted", (high, high), xytext=(5, 2), textcoords="offset points", color=INK, fontsize=9.5, va="top",
+        say("figures.predicted.line"),
+        (high, high),
+        xytext=(5, 2),
+        textcoords="offset points",
+        color=INK,
+        fontsize=9.5,
+        va="top",
         annotation_clip=False,
-    )  # fmt: skip
+    )
     target = visible(record.dataset.target, 24)
-    axes.set_xlabel(f"predicted {target}")
-    axes.set_ylabel(f"actual {target}")
-    caption = f"Actual {target} and what {fit.title}’s weights predict: the nearer to the line, the better"
-    caption += f"; over all rows R² is {number(fit.r2)}." if fit.r2 is not None else "."
+    axes.set_xlabel(say("figures.predicted.x", target=target))
+    axes.set_ylabel(say("figures.predicted.y", target=target))
+    words, described = "caption", "alt"
+    if fit.r2 is not None:
+        words, described = "caption_r2", "alt_r2"
+    caption = say(f"figures.predicted.{words}", target=target, backend=fit.title, r2=number(fit.r2))
     caption += f"{_squares(cells)}{_of_which(found)}{rest}"
-    alt = f"Predicted against actual values, {_shown(found)}: predicted from {_span(cells.x)}, actual from {_span(cells.y)}"
-    alt += f", R² {number(fit.r2)}.{rest}" if fit.r2 is not None else f".{rest}"
+    spans = {"rows": _shown(found), "predicted": _span(cells.x), "actual": _span(cells.y)}
+    alt = say(f"figures.predicted.{described}", r2=number(fit.r2), **spans) + rest
     return Picture("predicted", caption, alt, saved(figure, "predicted"), _table(cells))
 
 
@@ -104,18 +116,18 @@ def _distribution(record: Record, fit: Fit, found: Residuals, cells: Cells) -> P
             _mark(axes, [edge], [0.03], sign, axes.transAxes)
     plain_numbers(axes.xaxis)
     plain_numbers(axes.yaxis)
-    axes.set_xlabel(f"residual, {visible(record.dataset.target, 24)}")
-    axes.set_ylabel("rows")
-    rest = _far(below, above, cells.x, "to the left", "to the right")
+    axes.set_xlabel(say("figures.distribution.x", target=visible(record.dataset.target, 24)))
+    axes.set_ylabel(say("figures.distribution.y"))
+    rest = _far(below, above, cells.x, "figures.fit.left", "figures.fit.right")
     highest = int(bars.rows.argmax())
     within = float(bars.rows[(np.abs(bars.x - found.mean) <= 2 * found.spread).all(axis=1)].sum() / found.rows)
-    caption = f"How the residuals are spread. The line is normal, with the mean of all rows, {number(_mean(found))}, and"
-    caption += f" their standard deviation, {number(found.spread)}: intervals of least squares take it for granted."
+    caption = say("figures.distribution.caption", mean=number(_mean(found)), spread=number(found.spread))
     caption += f"{_of_which(found)}{rest}"
-    alt = f"Histogram of the residuals, {_shown(found)}: the highest bar, from {_span(bars.x[highest])}, has"
-    alt += (
-        f" {count(int(bars.rows[highest]))} rows; bars within two standard deviations hold {number(100 * within, 3)} %.{rest}"
-    )
+    alt = say(
+        "figures.distribution.alt", rows=_shown(found), bar=_span(bars.x[highest]),
+        highest=count(int(bars.rows[highest])), share=number(100 * within, 3),
+    )  # fmt: skip
+    alt += rest
     return Picture("distribution", caption, alt, saved(figure, "distribution"), _table(cells))
 
 
@@ -131,8 +143,14 @@ def _normal(axes: Axes, found: Residuals, width: float) -> None:
     axes.set_ylim(0, max(highest, 1.08 * float(y.max())))
     at = int(np.argmin(np.abs(z - 1.1)))
     axes.annotate(
-        "normal", (x[at], y[at]), xytext=(6, 2), textcoords="offset points", color=INK, fontsize=9.5, annotation_clip=False
-    )  # fmt: skip
+        say("figures.distribution.normal"),
+        (x[at], y[at]),
+        xytext=(6, 2),
+        textcoords="offset points",
+        color=INK,
+        fontsize=9.5,
+        annotation_clip=False,
+    )
 
 
 def _rows(axes: Axes, cells: Cells, colour: str) -> str:
@@ -154,7 +172,7 @@ def _rows(axes: Axes, cells: Cells, colour: str) -> str:
             _mark(axes, far.x.mean(axis=1), [edge] * len(far.rows), sign, axes.get_xaxis_transform())
     plain_numbers(axes.xaxis)
     plain_numbers(axes.yaxis)
-    return _far(below, above, cells.y, "below", "above")
+    return _far(below, above, cells.y, "figures.fit.under", "figures.fit.over")
 
 
 def _draw_squares(axes: Axes, cells: Cells, colour: str) -> None:
@@ -184,7 +202,7 @@ def _squares(cells: Cells) -> str:
     if _single(cells):
         return ""
     near, _, _ = _apart(cells, 1)
-    return f" The smallest squares are single rows, the largest {count(int(near.rows.max()))}."
+    return f" {say('figures.fit.squares', largest=count(int(near.rows.max())))}"
 
 
 def _shares(rows: Array, most: int) -> Array:
@@ -218,11 +236,14 @@ def _single(cells: Cells) -> bool:
 def _far(below: Cells | None, above: Cells | None, sides: Array, first: str, last: str) -> str:
     """What lies beyond the drawing."""
     said = [
-        f"{count(int(far.rows.sum()))} {where}, as far as {number(end)}"
+        say(where, rows=count(int(far.rows.sum())), end=number(end))
         for far, where, end in ((below, first, float(sides.min())), (above, last, float(sides.max())))
         if far is not None
     ]
-    return f" Triangles stand for rows further out: {', and '.join(said)}." if said else ""
+    if not said:
+        return ""
+    one = say("figures.fit.far", where=said[0]) if len(said) == 1 else say("figures.fit.far_both", first=said[0], last=said[1])
+    return f" {one}"
 
 
 def _mean(found: Residuals) -> float:
@@ -233,15 +254,16 @@ def _mean(found: Residuals) -> float:
 def _of_which(found: Residuals) -> str:
     if found.rows == found.of:
         return ""
-    return f" A sample of {count(found.rows)} of {count(found.of)} rows, one of every {count(found.every)}."
+    return f" {say('figures.fit.sample', rows=count(found.rows), of=count(found.of), every=count(found.every))}"
 
 
 def _shown(found: Residuals) -> str:
-    return f"{count(found.of)} rows" if found.rows == found.of else f"a sample of {count(found.rows)} of {count(found.of)} rows"
+    name = "figures.fit.all_rows" if found.rows == found.of else "figures.fit.some_rows"
+    return say(name, rows=count(found.rows), of=count(found.of))
 
 
 def _span(sides: Array) -> str:
-    return f"{number(float(sides.min()))} to {number(float(sides.max()))}"
+    return say("figures.fit.span", low=number(float(sides.min())), high=number(float(sides.max())))
 
 
 def _table(cells: Cells) -> str:

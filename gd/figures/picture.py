@@ -38,11 +38,12 @@ class Line(NamedTuple):
     x: Array  # (m,)
     y: Array  # (m,)
     colour: str
+    label: str = ""  # for people, where it is not the name
 
     @property
     def end(self) -> tuple[float, str, str]:
         """Where its label belongs, the label, and its colour."""
-        return float(self.y[-1]), self.name, self.colour
+        return float(self.y[-1]), self.label or self.name, self.colour
 
 
 def decimate(x: Array, y: Array, buckets: int = POINTS) -> tuple[Array, Array]:

@@ -17,6 +17,7 @@ import numpy as np
 from gd.data import Array
 from gd.figures.picture import Line, decimate
 from gd.notation import count, number
+from gd.phrases import say
 from gd.record import EpochLog, Fit, Record
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def epoch_axis(axes: Axes, longest: int) -> None:
     """Whole epochs along x."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator  # noqa: PLC0415
 
-    axes.set_xlabel("epoch")
+    axes.set_xlabel(say("figures.epoch"))
     axes.set_xlim(-0.02 * max(longest - 1, 1), 1.02 * max(longest - 1, 1))
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count(round(value))))
@@ -152,6 +153,11 @@ def with_margins(axes: Axes, logarithmic: bool, below: float, above: float) -> N
 def look(fit: Fit) -> tuple[str, object, str]:
     """A backend's colour, dash and marker."""
     return _LOOKS[{"numpy": 0, "torch": 1}.get(fit.backend, 2)]
+
+
+def look_name(fit: Fit) -> str:
+    """Which of the looks that is, for a caption: first, second or third."""
+    return {"numpy": "first", "torch": "second"}.get(fit.backend, "third")
 
 
 def lines(axes: Axes, record: Record, log: EpochLog, column: str) -> list[Line]:
@@ -203,7 +209,7 @@ def legend(axes: Axes, record: Record) -> None:
 def way(log: EpochLog, fit: Fit, column: str) -> str:
     """From where to where a column of a backend goes, for an alt text."""
     _, values = log.entries(f"{fit.backend}_{column}")
-    return f"{fit.title} from {number(float(values[0]))} to {number(float(values[-1]))}"
+    return say("figures.way", backend=fit.title, first=number(float(values[0])), last=number(float(values[-1])))
 
 
 def beyond(area: Patch) -> None:
@@ -211,6 +217,6 @@ def beyond(area: Patch) -> None:
     area.set(facecolor="none", edgecolor=LIMIT, hatch="////", linewidth=0, alpha=0.4)
 
 
-def level(name: str, height: float, axes: Axes, colour: str = THEORY) -> Line:
+def level(name: str, height: float, axes: Axes, label: str = "") -> Line:
     """A height across the whole drawing, as a line."""
-    return Line(name, np.array(axes.get_xlim()), np.array([height, height]), colour)
+    return Line(name, np.array(axes.get_xlim()), np.array([height, height]), THEORY, label)

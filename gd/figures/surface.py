@@ -14,6 +14,7 @@ from gd.figures.style import INK, LIMIT, PAPER, QUIET, THEORY, beyond, legend, l
 from gd.figures.sweep import rate_axis
 from gd.figures.weights import as_trained, optimum_as_trained
 from gd.notation import count, number, visible
+from gd.phrases import say
 from gd.record import EpochLog, Fit, Record
 
 if TYPE_CHECKING:
@@ -43,19 +44,24 @@ def parabola(record: Record, log: EpochLog) -> Picture:
     for position, (fit, path) in enumerate(zip(record.fits, paths, strict=True)):
         (seen,) = _seen(path[:, None], [optimum], [reach]).T
         drawn.append(_way(axes, fit, position, seen, base + curvature / 2 * (seen - optimum) ** 2))
-        labels.append(f"{fit.title} ends at {number(path[-1])} after {count(fit.epochs)} steps")
+        labels.append(say("figures.path.ends", backend=fit.title, weight=number(path[-1]), steps=count(fit.epochs)))
     axes.axvline(optimum, color=THEORY, linewidth=0.8, linestyle=(0, (1, 2)))
     axes.annotate(
-        f"optimum {number(optimum)}", (optimum, 1.0), xycoords=("data", "axes fraction"), color=THEORY, fontsize=9.5,
-        ha="center", va="bottom", annotation_clip=False,
-    )  # fmt: skip
-    name = record.dataset.features[0] if record.dataset.features else "intercept"
-    axes.set_xlabel(f"weight of {visible(name, 30)}{', standardised' if record.training.standardize else ''}")
-    axes.set_ylabel("loss")
+        say("figures.path.optimum_at", optimum=number(optimum)),
+        (optimum, 1.0),
+        xycoords=("data", "axes fraction"),
+        color=THEORY,
+        fontsize=9.5,
+        ha="center",
+        va="bottom",
+        annotation_clip=False,
+    )
+    axes.set_xlabel(_axis(record, 0, 30))
+    axes.set_ylabel(say("figures.path.loss"))
     legend(axes, record)
     plain_numbers(axes.yaxis)
-    caption = "The loss is a parabola of the one weight; each mark is where a step led to, beginning at 0."
-    alt = f"Parabola of the loss with its lowest point at {number(optimum)}: {'; '.join(labels)}."
+    caption = say("figures.path.parabola")
+    alt = say("figures.path.parabola_alt", optimum=number(optimum), listed="; ".join(labels))
     axes.set_xlim(optimum - reach, optimum + reach)
     return Picture("path", caption, alt, saved(figure, "path"), of_lines("weight", "loss", drawn))
 
@@ -86,18 +92,17 @@ def contours(record: Record, log: EpochLog) -> Picture:
     ends, drawn = [], []
     for position, (fit, path) in enumerate(zip(record.fits, paths, strict=True)):
         drawn.append(_way(axes, fit, position, *_seen(path, optimum, reaches).T))
-        ends.append(f"{fit.title} ends at ({number(path[-1, 0])}, {number(path[-1, 1])})")
-    axes.plot(*optimum, marker="+", markersize=11, color=INK, zorder=6, linestyle="none", label="optimum")
+        ends.append(say("figures.path.ends_at", backend=fit.title, x=number(path[-1, 0]), y=number(path[-1, 1])))
+    axes.plot(*optimum, marker="+", markersize=11, color=INK, zorder=6, linestyle="none", label=say("figures.path.optimum"))
     names = [*record.dataset.features, *(["intercept"] if record.training.intercept else [])]
-    suffix = ", standardised" if record.training.standardize else ""
-    axes.set_xlabel(f"weight of {visible(names[0], 30)}{suffix}")
-    axes.set_ylabel("intercept" if record.training.intercept else f"weight of {visible(names[1], 24)}{suffix}")
+    axes.set_xlabel(_axis(record, 0, 30))
+    axes.set_ylabel(_axis(record, 1, 24))
     legend(axes, record)
     plain_numbers(axes.xaxis)
     axes.locator_params(axis="x", nbins=5)
     plain_numbers(axes.yaxis)
-    caption = "The way over the loss surface: contours of equal loss, each mark where a step led to, beginning at 0."
-    alt = f"Contours of the loss around the optimum ({number(optimum[0])}, {number(optimum[1])}): {'; '.join(ends)}."
+    caption = say("figures.path.contours")
+    alt = say("figures.path.contours_alt", x=number(optimum[0]), y=number(optimum[1]), listed="; ".join(ends))
     axes.set_xlim(first[0], first[-1])
     axes.set_ylim(second[0], second[-1])
     x, y = (*names, "intercept")[:2]
@@ -121,27 +126,33 @@ def plane(record: Record, log: EpochLog) -> Picture:
     ends, drawn = [], []
     for position, (fit, path) in enumerate(zip(record.fits, paths, strict=True)):
         drawn.append(_way(axes, fit, position, *_seen(path, [0.0, 0.0], reaches).T))
-        ends.append(f"{fit.title} ends at ({number(path[-1, 0], 2)}, {number(path[-1, 1], 2)})")
-    axes.plot(0, 0, marker="+", markersize=11, color=INK, zorder=6, linestyle="none", label="optimum")
+        ends.append(say("figures.path.ends_at", backend=fit.title, x=number(path[-1, 0], 2), y=number(path[-1, 1], 2)))
+    axes.plot(0, 0, marker="+", markersize=11, color=INK, zorder=6, linestyle="none", label=say("figures.path.optimum"))
     x, y = paths[0][0]
     axes.annotate(
-        "start", (x, y), xytext=(0, 7 if y >= 0 else -7), textcoords="offset points", color=QUIET, fontsize=9.5,
-        ha="center", va="bottom" if y >= 0 else "top", zorder=7,
-    )  # fmt: skip
+        say("figures.path.start"),
+        (x, y),
+        xytext=(0, 7 if y >= 0 else -7),
+        textcoords="offset points",
+        color=QUIET,
+        fontsize=9.5,
+        ha="center",
+        va="bottom" if y >= 0 else "top",
+        zorder=7,
+    )
     axes.set_xlim(flat[0], flat[-1])
     axes.set_ylim(steep[0], steep[-1])
-    axes.set_xlabel(f"flattest direction, curvature {number(curvatures[0], 2)}")
-    axes.set_ylabel(f"steepest direction, curvature {number(curvatures[1], 2)}")
+    axes.set_xlabel(say("figures.path.flattest", curvature=number(curvatures[0], 2)))
+    axes.set_ylabel(say("figures.path.steepest", curvature=number(curvatures[1], 2)))
     legend(axes, record)
     plain_numbers(axes.xaxis)
     axes.locator_params(axis="x", nbins=5)
     plain_numbers(axes.yaxis)
-    caption = "The way in the plane of the flattest and the steepest direction, from the optimum: contours of equal loss, each"
-    caption += (
-        f" mark where a step led to. Flattest is {_mostly(record, directions[0])}; steepest {_mostly(record, directions[1])}."
-    )
-    alt = f"Contours of the loss over its flattest direction (curvature {number(curvatures[0])}) and its steepest "
-    alt += f"({number(curvatures[1])}), and the steps from ({number(x, 2)}, {number(y, 2)}): {'; '.join(ends)}."
+    caption = say("figures.path.plane", flattest=_mostly(record, directions[0]), steepest=_mostly(record, directions[1]))
+    alt = say(
+        "figures.path.plane_alt", flattest=number(curvatures[0]), steepest=number(curvatures[1]), x=number(x, 2),
+        y=number(y, 2), listed="; ".join(ends),
+    )  # fmt: skip
     return Picture("path", caption, alt, saved(figure, "path"), of_lines("flattest", "steepest", drawn))
 
 
@@ -154,14 +165,17 @@ def steps(record: Record, log: EpochLog) -> Picture:
     assert found.best_rate is not None
     curved = np.array([value for value in found.eigenvalues if value > 0])
     rows: list[tuple[str, list[float], str, str]] = [
-        ("learning rate", [rate], "o", INK if rate < found.stable_below else LIMIT)
+        (say("figures.steps.rate"), [rate], "o", INK if rate < found.stable_below else LIMIT)
     ]
+    data: list[tuple[str, list[float]]] = [("learning rate", [rate])]
     for fit in record.fits:
         ratio = found.gradient_ratio.get(fit.backend)
         if ratio is not None and abs(ratio - 1) > _ANOTHER_STEP and ratio > 0:
-            rows.append((f"as {fit.title} walks", [ratio * rate], look(fit)[2], look(fit)[0]))
-    rows.append(("best for the flattest", [found.best_rate], "D", THEORY))
-    rows.append(("1/curvature", sorted((1 / curved).tolist()), "|", INK))
+            rows.append((say("figures.steps.walks", backend=fit.title), [ratio * rate], look(fit)[2], look(fit)[0]))
+            data.append((f"as {fit.title} walks", [ratio * rate]))
+    rows.append((say("figures.steps.best"), [found.best_rate], "D", THEORY))
+    rows.append((say("figures.steps.inverse"), sorted((1 / curved).tolist()), "|", INK))
+    data += [("best for the flattest", rows[-2][1]), ("1/curvature", rows[-1][1])]
     figure, axes = new_figure(0.95 + 0.34 * len(rows), top=0.9, left=0.34, right=0.96)
     every = [value for _, values, _, _ in rows for value in values] + [found.stable_below]
     low, high = math.log10(min(every)), math.log10(max(every))
@@ -172,7 +186,9 @@ def steps(record: Record, log: EpochLog) -> Picture:
         axes.plot(values, [place] * len(values), color=colour, marker=marker, markersize=7, linestyle="none", zorder=4)
         if marker == "|":
             axes.plot([values[0], values[-1]], [place, place], color=colour, linewidth=0.8, zorder=3)
-            said = f"condition {number(found.condition, 3)}" if found.condition is not None and len(values) > 1 else ""
+            said = ""
+            if found.condition is not None and len(values) > 1:
+                said = say("figures.steps.condition", condition=number(found.condition, 3))
             at, where, side = math.sqrt(values[0]) * math.sqrt(values[-1]), (0, 11), "center"
         else:
             at, said, left = values[0], number(values[0], 3), values[0] > middle
@@ -189,26 +205,27 @@ def steps(record: Record, log: EpochLog) -> Picture:
     axes.axvline(found.stable_below, color=LIMIT, linewidth=1.2, zorder=2)
     beyond(axes.axvspan(found.stable_below, axes.get_xlim()[1]))
     axes.annotate(
-        f"stable below {number(found.stable_below, 3)}", (found.stable_below, 1.02), xycoords=("data", "axes fraction"),
-        color=LIMIT, fontsize=9.5, ha="right" if found.stable_below > middle else "left", va="bottom", annotation_clip=False,
-    )  # fmt: skip
-    within = "inside the stable range" if rate < found.stable_below else "beyond the stable limit: steps grow"
-    caption = (
-        f"The learning rate is {number(rate / found.stable_below, 3)} times the stable limit, {within}. A direction arrives in"
+        say("figures.stable_below", limit=number(found.stable_below, 3)),
+        (found.stable_below, 1.02),
+        xycoords=("data", "axes fraction"),
+        color=LIMIT,
+        fontsize=9.5,
+        ha="right" if found.stable_below > middle else "left",
+        va="bottom",
+        annotation_clip=False,
     )
-    caption += " one step of 1/curvature."
+    name = "figures.steps.inside" if rate < found.stable_below else "figures.steps.beyond"
+    caption = say(name, times=number(rate / found.stable_below, 3))
     if len(curved) > 1:
-        caption += " Each has a tick, and how far the outer two are apart is the condition number."
-    alt = f"Learning rate {number(rate)}, best rate for the flattest direction {number(found.best_rate)}, stable limit "
-    alt += (
-        f"{number(found.stable_below)}, 1/curvature from {number(float(1 / curved.max()))} to {number(float(1 / curved.min()))}"
-    )
-    alt += f", condition number {number(found.condition)}." if found.condition is not None else ", at least one direction flat."
-    data = table(
-        ["what", "rate"],
-        [*([name, value] for name, values, *_ in rows for value in values), ["stable limit", found.stable_below]],
-    )
-    return Picture("steps", caption, alt, saved(figure, "steps"), data)
+        caption += f" {say('figures.steps.ticks')}"
+    alt = say(
+        "figures.steps.alt_flat" if found.condition is None else "figures.steps.alt", rate=number(rate),
+        best=number(found.best_rate), limit=number(found.stable_below), low=number(float(1 / curved.max())),
+        high=number(float(1 / curved.min())), condition=number(found.condition),
+    )  # fmt: skip
+    data.append(("stable limit", [found.stable_below]))
+    beside = table(["what", "rate"], [[name, value] for name, values in data for value in values])
+    return Picture("steps", caption, alt, saved(figure, "steps"), beside)
 
 
 def have_steps(record: Record) -> bool:
@@ -221,12 +238,22 @@ def have_steps(record: Record) -> bool:
 
 def _mostly(record: Record, direction: Array) -> str:
     """A direction by the two features that have the largest shares in it."""
-    names = [*record.dataset.features, *(["the intercept"] if record.training.intercept else [])]
+    names = [visible(feature, 30) for feature in record.dataset.features]
+    names += [say("figures.path.the_intercept")] * record.training.intercept
     first, second = np.argsort(-np.abs(direction), kind="stable")[:2]
-    said = f"mostly {visible(names[first], 30)}"
+    name = "mostly"
     if abs(direction[second]) > 0.3 * abs(direction[first]):
-        said += f" {'with' if direction[first] * direction[second] > 0 else 'against'} {visible(names[second], 30)}"
-    return said
+        name = "mostly_with" if direction[first] * direction[second] > 0 else "mostly_against"
+    return say(f"figures.path.{name}", first=names[first], second=names[second])
+
+
+def _axis(record: Record, j: int, longest: int) -> str:
+    """What a weight's axis says, the intercept's being last."""
+    features = record.dataset.features
+    if j == len(features) and features:
+        return say("figures.path.intercept")
+    name = visible(features[j], longest) if features else say("figures.path.intercept")
+    return say("figures.path.weight_standardised" if record.training.standardize else "figures.path.weight", name=name)
 
 
 def _seen(path: Array, middle: Sequence[float] | Array, reaches: Sequence[float]) -> Array:

@@ -12,6 +12,7 @@ from gd.data import Array
 from gd.figures.picture import Picture, table
 from gd.figures.style import INK, LIMIT, PAPER, beyond, legend, log_axis, look, new_figure, saved, with_margins
 from gd.notation import number
+from gd.phrases import say
 from gd.record import EpochLog, Record, Try
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def rates(record: Record, log: EpochLog) -> Picture:
     floored = any((y == floor).any() for y in heights)
     span = [first, floor] if floored or not np.isfinite(heights).any() else [first]
     with_margins(axes, log_axis(axes, [*heights, np.array(span)]), below=0.14, above=0.14)
-    axes.set_ylabel("loss above the optimum at the end")
+    axes.set_ylabel(say("figures.rates.y"))
     for position, (fit, tries, y) in enumerate(zip(record.fits, ends, heights, strict=True)):
         colour, dash, marker = look(fit)
         axes.plot(
@@ -50,29 +51,42 @@ def rates(record: Record, log: EpochLog) -> Picture:
         axes.axvline(limit, color=LIMIT, linewidth=1)
         beyond(axes.axvspan(limit, axes.get_xlim()[1]))
         axes.annotate(
-            f"stable below {number(limit, 3)}", (limit, 1.015), xycoords=("data", "axes fraction"), color=LIMIT, fontsize=9.5,
-            ha="right" if limit > middle else "left", va="bottom", annotation_clip=False,
-        )  # fmt: skip
+            say("figures.stable_below", limit=number(limit, 3)),
+            (limit, 1.015),
+            xycoords=("data", "axes fraction"),
+            color=LIMIT,
+            fontsize=9.5,
+            ha="right" if limit > middle else "left",
+            va="bottom",
+            annotation_clip=False,
+        )
     chosen = float(heights[0][tried.rates.index(tried.best)])
     if math.isfinite(chosen):
         right = tried.best > middle
         axes.plot([tried.best], [chosen], marker="o", markersize=11, markerfacecolor="none", color=INK, zorder=7)
         axes.annotate(
-            f"best {number(tried.best)}", (tried.best, chosen), xytext=(2 if right else -4, -9), textcoords="offset points",
-            color=INK, fontsize=9.5, ha="right" if right else "left", va="top", zorder=8,
-        )  # fmt: skip
+            say("figures.rates.best", rate=number(tried.best)),
+            (tried.best, chosen),
+            xytext=(2 if right else -4, -9),
+            textcoords="offset points",
+            color=INK,
+            fontsize=9.5,
+            ha="right" if right else "left",
+            va="top",
+            zorder=8,
+        )
     legend(axes, record)
-    caption = "The loss above the optimum where each learning rate ended"
-    if any(t.outcome == "diverged" for t in tried.fits):
-        caption += "; ✕ at the top is what diverged"
-    caption += f". Beyond the red line, {number(limit, 3)}, no step is stable." if limit is not None else "."
+    some = any(t.outcome == "diverged" for t in tried.fits)
+    caption = say("figures.rates.some_diverged" if some else "figures.rates.caption")
+    if limit is not None:
+        caption += f" {say('figures.rates.beyond', limit=number(limit, 3))}"
     if floored and floor:
-        caption += f" Less than {number(floor, 2)} is rounding, and drawn there."
+        caption += f" {say('figures.rates.floor', floor=number(floor, 2))}"
     said = "; ".join(
         f"{fit.title} {', '.join(map(_ended, tries))}" for fit, tries in zip(record.fits, ends, strict=True)
     )  # fmt: skip
-    alt = f"Loss above the optimum at the end by learning rate: {said}. The best rate is {number(tried.best)}"
-    alt += f", the stable limit {number(limit)}." if limit is not None else "."
+    name = "figures.rates.alt" if limit is None else "figures.rates.alt_limit"
+    alt = say(name, listed=said, best=number(tried.best), limit=number(limit))
     rows = [[t.backend, t.rate, t.outcome, t.excess_loss, t.loss, t.epochs] for t in tried.fits]
     data = table(["backend", "learning_rate", "outcome", "excess_loss", "loss", "epochs"], rows)
     return Picture("rates", caption, alt, saved(figure, "rates"), data)
@@ -99,7 +113,7 @@ def rate_axis(axes: Axes, rates: Sequence[float], limit: float | None) -> float:
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value, 3)))
-    axes.set_xlabel("learning rate")
+    axes.set_xlabel(say("figures.rates.x"))
     return math.pow(10, (low + high) / 2)
 
 
@@ -112,5 +126,5 @@ def _heights(tries: Sequence[Try], floor: float) -> Array:
 def _ended(t: Try) -> str:
     """One rate of a sweep, for an alt text."""
     if t.outcome == "diverged" or t.excess_loss is None:
-        return f"{number(t.rate)} diverged"
-    return f"{number(t.excess_loss, 2)} at {number(t.rate)}"
+        return say("figures.rates.diverged", rate=number(t.rate))
+    return say("figures.rates.ended", loss=number(t.excess_loss, 2), rate=number(t.rate))

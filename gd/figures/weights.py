@@ -19,11 +19,13 @@ from gd.figures.style import (
     level,
     log_axis,
     look,
+    look_name,
     new_figure,
     plain_numbers,
     saved,
 )
 from gd.notation import count, number, visible
+from gd.phrases import say
 from gd.record import EpochLog, Fit, Record
 
 __all__ = ["as_trained", "bars", "have_bars", "optimum_as_trained", "weights"]
@@ -36,7 +38,7 @@ def weights(record: Record, log: EpochLog) -> Picture:
     """The weights after each step."""
     figure, axes = new_figure()
     epoch_axis(axes, len(log) + 1)
-    axes.set_xlabel("epochs done")
+    axes.set_xlabel(say("figures.weights.x"))
     features, optimum = record.dataset.features, optimum_as_trained(record)
     done, paths = zip(*(as_trained(record, log, fit) for fit in record.fits), strict=True)
     ends = np.nan_to_num(np.abs(paths[0][-1, : len(features)]), posinf=0)
@@ -57,22 +59,26 @@ def weights(record: Record, log: EpochLog) -> Picture:
     for colour, j in zip([THEORY] if alone else WEIGHTS, shown, strict=False):
         axes.axhline(optimum[j], color=colour, linewidth=0.6, linestyle=(0, (1, 3)), zorder=2)
         drawn.append(level(f"{features[j]}, optimum", float(optimum[j]), axes))
-    size = "size of weight" if diverged else "weight"
-    axes.set_ylabel(f"{size}, standardised features" if record.training.standardize else size)
+    size = "size" if diverged else "y"
+    if record.training.standardize:
+        size = "size_standardised" if diverged else "y_standardised"
+    axes.set_ylabel(say(f"figures.weights.{size}"))
     if diverged:
         log_axis(axes, [path[1:, shown].ravel() for path in paths])
     else:
         plain_numbers(axes.yaxis)
     label_ends(axes, labels)
-    dashes = " and ".join(f"{fit.title} {'solid' if i == 0 else 'dashed'}" for i, fit in enumerate(record.fits))
-    apart = "they part" if record.verdict == "disagree" else "one line where they agree"
-    caption = f"The weights, {dashes}: {apart}. Dotted is the least-squares optimum."
+    dashes = say("and.last").join(say(f"figures.weights.{look_name(fit)}", backend=fit.title) for fit in record.fits)
+    caption = say("figures.weights.part" if record.verdict == "disagree" else "figures.weights.agree", listed=dashes)
     if len(features) > len(shown):
-        caption += f" The {len(shown)} largest of {len(features)}."
+        caption += f" {say('figures.weights.largest', shown=count(len(shown)), all=count(len(features)))}"
     if record.training.standardize and record.training.intercept:
-        caption += " The intercept is left out."
-    said = ", ".join(f"{visible(features[j])} {number(paths[0][-1, j])} (optimum {number(optimum[j])})" for j in shown)
-    alt = f"Weights by epoch, {record.fits[0].title}, at the end: {said}."
+        caption += f" {say('figures.weights.without')}"
+    said = ", ".join(
+        say("figures.weights.ends", name=visible(features[j]), weight=number(paths[0][-1, j]), optimum=number(optimum[j]))
+        for j in shown
+    )
+    alt = say("figures.weights.alt", backend=record.fits[0].title, listed=said)
     return Picture("weights", caption, alt, saved(figure, "weights"), of_lines("epochs_done", "weight", drawn))
 
 
@@ -105,20 +111,22 @@ def bars(record: Record, log: EpochLog) -> Picture:
     axes.margins(x=0.08)
     axes.xaxis.set_major_locator(MaxNLocator(4))
     plain_numbers(axes.xaxis)
-    axes.set_xlabel(f"{visible(record.dataset.target, 20)} for one standard deviation more")
+    axes.set_xlabel(say("figures.bars.x", target=visible(record.dataset.target, 20)))
     for y, j in zip(place, shown, strict=True):
         axes.annotate(
             number(float(ends[0][j]), 3), (1.02, y), xycoords=("axes fraction", "data"), color=INK, fontsize=9, va="center",
             annotation_clip=False,
         )  # fmt: skip
-    first, *others = (fit.title for fit in record.fits)
-    caption = f"What one standard deviation more of each feature adds to {visible(record.dataset.target, 40)}, largest first"
-    caption += f": bars {first}" + "".join(f", open squares {other}" for other in others)
-    caption += "." if interval is None else f", thin lines the {number(100 * interval[2], 3)} % intervals of least squares."
+    first = record.fits[0].title
+    marks = [say("figures.bars.first", backend=first)]
+    marks += [say(f"figures.bars.{look_name(fit)}", backend=fit.title) for fit in record.fits[1:]]
+    if interval is not None:
+        marks.append(say("figures.bars.interval", level=number(100 * interval[2], 3)))
+    caption = say("figures.bars.caption", target=visible(record.dataset.target, 40), listed=", ".join(marks))
     if len(order) > len(shown):
-        caption += f" The {len(shown)} largest of {count(len(order))}."
+        caption += f" {say('figures.weights.largest', shown=count(len(shown)), all=count(len(order)))}"
     said = ", ".join(f"{visible(features[j])} {number(float(ends[0][j]))}" for j in shown)
-    alt = f"Bars of the standardised weights, {first}: {said}."
+    alt = say("figures.bars.alt", backend=first, listed=said)
     head = ["feature", *(fit.title for fit in record.fits), *(["low", "high"] if whiskers is not None else [])]
     columns = [*ends, *(whiskers if whiskers is not None else [])]
     data = table(head, [[features[j], *(float(column[j]) for column in columns)] for j in order])

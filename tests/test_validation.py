@@ -1,0 +1,113 @@
+"""Cross-validation from moments, held against scikit-learn fold by fold."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import datasets
+from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.model_selection import PredefinedSplit, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from gd.data import Array
+from gd.moments import Moments, merge_all
+from gd.validation import assigned, cross_validate, folded, remainders
+
+TABLES = ("diabetes", "wine", "breast_cancer")
+PENALTIES = (0.0, 1e-3, 0.1, 10.0)
+
+
+def real(name: str) -> tuple[Array, Array]:
+    """A real table as it is."""
+    X, y = getattr(datasets, f"load_{name}")(return_X_y=True)
+    return X, np.asarray(y, dtype=np.float64)
+
+
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.parametrize("k", [2, 5, 10])
+@pytest.mark.parametrize("name", TABLES)
+def test_every_fold_as_scikit_learn_scores_it(name: str, k: int, intercept: bool) -> None:
+    """`cross_val_score` of plain least squares over the same folds, to 1e-9 of each fold's own error."""
+    X, y = real(name)
+    fold = assigned(len(y), k, seed=1)
+    found = cross_validate(folded([*X.T, y], fold), intercept=intercept, standardize=False)
+    model = LinearRegression(fit_intercept=intercept, tol=1e-15)
+    theirs = -cross_val_score(model, X, y, cv=PredefinedSplit(fold), scoring="neg_mean_squared_error")
+    np.testing.assert_allclose(found.losses[0], theirs, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_penalty_as_scikit_learn_scores_it(name: str) -> None:
+    """With features standardised by the rows fitted to, and alpha = n κ of those rows."""
+    X, y = real(name)
+    fold = assigned(len(y), 5, seed=2)
+    found = cross_validate(folded([*X.T, y], fold), PENALTIES)
+    for i, penalty in enumerate(PENALTIES):
+        for j in range(5):
+            fitted = fold != j
+            alpha = penalty * int(fitted.sum())
+            model = make_pipeline(StandardScaler(), Ridge(alpha=alpha, solver="svd") if alpha else LinearRegression(tol=1e-15))
+            model.fit(X[fitted], y[fitted])
+            theirs = float(np.mean((model.predict(X[~fitted]) - y[~fitted]) ** 2))
+            assert pytest.approx(theirs, rel=1e-9) == found.losses[i, j]
+
+
+@settings(deadline=None, max_examples=40)
+@given(n=st.integers(4, 200), d=st.integers(1, 5), offset=st.sampled_from([0.0, 1e3, 1e6]), seed=st.integers(0, 2**32 - 1))
+def test_all_rows_but_one_fold_s(n: int, d: int, offset: float, seed: int) -> None:
+    """For every table what is left without a fold has the moments of these rows, read by themselves."""
+    rng = np.random.default_rng(seed)
+    columns = [*(rng.normal(size=(d + 1, n)) + offset)]
+    fold = assigned(n, min(n, 4), seed)
+    for j, rest in enumerate(remainders(folded(columns, fold))):
+        alone = Moments.of([column[fold != j] for column in columns])
+        assert alone.n == rest.n
+        np.testing.assert_allclose(rest.means, alone.means, rtol=1e-13, atol=1e-13)
+        np.testing.assert_allclose(rest.cross, alone.cross, rtol=1e-8, atol=1e-9 * max(offset, 1))
+
+
+def test_the_best_penalty_is_the_one_with_the_lowest_mean() -> None:
+    """Of few rows and many features with noise a penalty predicts better than none, and a huge one worse than a good one."""
+    rng = np.random.default_rng(4)
+    X = rng.normal(size=(40, 25))
+    y = X[:, 0] + rng.normal(size=40)
+    found = cross_validate(folded([*X.T, y], assigned(40, 8)), (0.0, 0.3, 1e4))
+    assert 0.3 == found.best
+    np.testing.assert_allclose(found.mean[1], found.losses[1] @ found.rows / 40)
+    np.testing.assert_allclose(found.error, found.losses.std(axis=1, ddof=1) / np.sqrt(8))
+
+
+def test_of_equal_penalties_the_larger_is_taken() -> None:
+    """Where no feature helps at all, the model without weights is the simpler one."""
+    columns = [np.zeros(12), np.arange(12.0)]
+    found = cross_validate(folded(columns, assigned(12, 3)), (0.0, 1.0, 5.0))
+    assert 5.0 == found.best
+
+
+@pytest.mark.parametrize(("rows", "folds"), [(10, 1), (3, 4), (10, 0)])
+def test_folds_that_cannot_be_are_refused(rows: int, folds: int) -> None:
+    """The error names rows, folds and what is possible."""
+    with pytest.raises(ValueError, match=f"{rows} rows cannot be split into {folds} folds: from 2 folds to one for each row"):
+        assigned(rows, folds)
+
+
+def test_one_fold_alone_and_a_penalty_below_zero_are_refused() -> None:
+    """Neither has a meaning, and the error says why."""
+    part = Moments.of([np.arange(3.0), np.arange(3.0)])
+    with pytest.raises(ValueError, match="one fold leaves nothing to fit a model to"):
+        cross_validate([part])
+    with pytest.raises(ValueError, match=r"a penalty must be at least 0, not -1\.0"):
+        cross_validate([part, part], (0.1, -1.0))
+
+
+def test_folds_are_even_and_the_seed_s_own() -> None:
+    """23 rows in 5 folds are three of 5 and two of 4; another seed gives others, the same seed the same."""
+    fold = assigned(23, 5, seed=7)
+    assert [5, 5, 5, 4, 4] == np.bincount(fold).tolist()
+    assert fold.tolist() == assigned(23, 5, seed=7).tolist() != assigned(23, 5, seed=8).tolist()
+    whole = merge_all(folded([np.arange(23.0), np.ones(23)], fold))
+    assert 23 == whole.n
+    assert pytest.approx(11.0) == whole.means[0]
