@@ -92,6 +92,16 @@ class Moments:
         return float(deviation @ deviation) / self.n
 
     @property
+    def target_square(self) -> float:
+        """Mean square of the target, as it is: the square of its mean and its variance, added, so that nothing cancels."""
+        if self.n == 0:
+            return 0.0
+        with np.errstate(over="ignore"):
+            size = self.R[:, -1] / self.unit[-1]
+            size[0] += self.R[0, 0] * self.shift[-1]
+            return float(size @ size) / self.n
+
+    @property
     def _offset(self) -> Array:
         """Mean of each z, (q,)."""
         return np.asarray(self.R[0, 1:] / self.R[0, 0]) if self.n else np.zeros(len(self.shift))

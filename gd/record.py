@@ -104,6 +104,7 @@ class Fit(_Part):
     epochs: int
     loss: float | None
     r2: float | None
+    centred: bool = True  # R² against the mean; else against 0, as without an intercept. Records of before knew only the mean
     gradient_norm: float | None
     intercept: float | None
     weights: dict[str, float | None]
@@ -570,10 +571,11 @@ def _fit(name: str, title: str, trace: Trace, reading: Reading, intercept: bool,
     last = int(finite[-1]) if len(finite) else None
     overflowed = not (np.isfinite(trace.loss[-1]) and math.isfinite(trace.final_loss))
     begins = f"not finite from epoch {0 if last is None else last + 1} on"
-    spread = reading.moments.target_variance
-    constant = bool(reading.moments.low[-1] == reading.moments.high[-1])
+    moments = reading.moments
+    total = moments.target_variance if intercept else moments.target_square  # the loss of the constant model, or of none
+    constant = bool(moments.low[-1] == moments.high[-1] and (intercept or moments.low[-1] == 0))
     loss = _finite(trace.final_loss)
-    explained = None if loss is None or spread == 0 else _finite(1 - loss / spread)
+    explained = None if loss is None or total == 0 else _finite(1 - loss / total)
     with np.errstate(over="ignore", invalid="ignore"):
         weights = scaling.to_units(trace.theta[-1].astype(np.float64), intercept)
     if loss is None:
@@ -581,7 +583,8 @@ def _fit(name: str, title: str, trace: Trace, reading: Reading, intercept: bool,
     elif constant:
         reasons["r2"] = "the target never changes"
     elif explained is None:
-        reasons["r2"] = "the loss is too large beside the target's variance, or that is less than float64 holds"
+        beside = "variance" if intercept else "mean square"
+        reasons["r2"] = f"the loss is too large beside the target's {beside}, or that is less than float64 holds"
     if not np.isfinite(weights).all():
         reasons |= {"weights": begins, "intercept": begins}
     if not intercept:
@@ -593,6 +596,7 @@ def _fit(name: str, title: str, trace: Trace, reading: Reading, intercept: bool,
         epochs=len(trace),
         loss=loss,
         r2=None if constant else explained,
+        centred=intercept,
         gradient_norm=_finite(float(trace.gradient_norm[-1])),
         intercept=_finite(float(weights[-1])) if intercept else None,
         weights={feature: _finite(float(weight)) for feature, weight in zip(features, weights[: len(features)], strict=True)},

@@ -9,10 +9,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gd import backends
+from gd import archive, backends
 from gd.problems import design, least_squares
 from tests.benchmarks import __main__ as bench
-from tests.benchmarks import epochs, launcher, mails, passes, peer, peers, reader, readers, scale, tables, whole, workers
+from tests.benchmarks import (
+    drawing,
+    epochs,
+    launcher,
+    mails,
+    passes,
+    peer,
+    peers,
+    reader,
+    readers,
+    scale,
+    tables,
+    whole,
+    workers,
+)
 
 pytestmark = pytest.mark.slow
 
@@ -254,3 +268,12 @@ def test_orchestration_is_what_the_flow_takes_beyond_the_library() -> None:
 def test_what_gd_cannot_do_yet_is_said() -> None:
     """A part of the benchmark that needs an option that is not there gives the reason."""
     assert "`gd run` has no --no-such-option" == workers.lacking("--no-such-option", "--epochs")
+
+
+def test_the_laid_down_runs_are_listed(tmp_path: Path) -> None:
+    """What is opened in the browser is a list of as many runs as the results say, none of them passed over."""
+    drawing.lay_down(tmp_path, runs=6, data_sets=2)
+    index = archive.write_index(tmp_path).read_text(encoding="utf-8")
+    assert "6 runs of 2 data sets" in index
+    assert "passed over" not in index
+    assert 2 == len(list(tmp_path.glob("*/index.html")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import mpmath
@@ -70,6 +71,18 @@ def test_moments_are_those_that_numpy_finds(mean: float) -> None:
     assert np.allclose(table.mean(axis=0), found.means, rtol=1e-14, atol=1e-13)
     assert np.allclose(np.cov(table.T) * (len(y) - 1), found.cross, rtol=1e-11, atol=1e-9)
     assert np.isclose(y.var(), found.target_variance, rtol=1e-13, atol=0)
+
+
+@pytest.mark.parametrize("mean", [0.0, 1e-8, -1.0, 1e8])
+def test_the_mean_square_of_the_target_is_that_of_exact_sums(mean: float) -> None:
+    """However far from zero the target lies, over more rows than one block; expected from fractions."""
+    y = np.random.default_rng(5).normal(mean, 1e-3, size=20_000)
+    expected = float(sum(Fraction(value) ** 2 for value in y.tolist()) / len(y))
+    found = moments(np.ones((len(y), 1)), y)
+    halves = merge(moments(np.ones((9_000, 1)), y[:9_000]), moments(np.ones((11_000, 1)), y[9_000:]))
+    assert pytest.approx(expected, rel=1e-14) == found.target_square
+    assert pytest.approx(expected, rel=1e-14) == halves.target_square
+    assert 0.0 == Moments.none(2).target_square
 
 
 @given(tables=TABLES)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gd import backends
+from gd import archive, backends
 from gd.archive import read
 from gd.cli import app
 from gd.comparison import compare
@@ -20,7 +20,7 @@ from gd.diagnosis import check_gradient, diagnose, spectrum
 from gd.dialect import Dialect
 from gd.optimizers import gradient_descent
 from gd.problems import design, least_squares
-from gd.record import Record, Run, _agreement, command, epoch_log, failed
+from gd.record import Fit, Record, Run, _agreement, command, epoch_log, failed
 from gd.report import Report
 from gd.training import Outcome, Trace, Training, preset, train
 from tests.conftest import run_tasks, write_csv
@@ -89,6 +89,47 @@ def test_weights_are_in_the_units_of_the_csv(reports: dict[str, Report]) -> None
         np.testing.assert_allclose(found, expected, rtol=1e-6)
         assert pytest.approx(float(np.mean(residual**2)), rel=1e-9) == fit.loss
         assert pytest.approx(1 - float(residual @ residual / np.var(y) / len(y)), rel=1e-9) == fit.r2
+
+
+@pytest.mark.parametrize("offset", [0.0, 3.0, 1e6])
+@pytest.mark.parametrize("method", ["rows", "moments"])
+def test_without_an_intercept_r2_is_against_0(method: str, offset: float, tmp_path: Path) -> None:
+    """Of a fit that arrived, R² is that of the inference beside it, to rounding, and that of the rows; the page says so."""
+    rng = np.random.default_rng(11)
+    X = rng.normal(size=(60, 2))
+    y = X @ [2.0, -1.0] + offset + 0.3 * rng.normal(size=60)
+    path = write_csv(tmp_path / "through-0.csv", X, y)
+    training = Training(intercept=False, method=method)
+    folder = run_tasks(Source(path=str(path), target="y"), training, tmp_path)
+    made = archive.read_record(folder)
+    weights, *_ = np.linalg.lstsq(X, y)
+    residual = y - X @ weights
+    assert made.inference is not None
+    assert not made.inference.centred
+    for fit in made.fits:
+        assert not fit.centred
+        assert pytest.approx(float(1 - residual @ residual / (y @ y)), rel=1e-9, abs=1e-12) == fit.r2
+        assert pytest.approx(made.inference.r2, rel=1e-9, abs=1e-12) == fit.r2
+    assert '<th scope="row">R² against 0</th>' in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_constant_target_is_explained_without_an_intercept(tmp_path: Path) -> None:
+    """Against 0 there is something to explain, unless the constant is 0 itself."""
+    found = {}
+    for constant in (3.0, 0.0):
+        path = write_csv(tmp_path / "flat.csv", np.arange(8.0)[:, None], np.full(8, constant))
+        folder = run_tasks(Source(path=str(path), target="y"), Training(intercept=False), tmp_path)
+        found[constant] = archive.read_record(folder)
+    assert found[3.0].inference is not None
+    assert pytest.approx(found[3.0].inference.r2, rel=1e-9) == found[3.0].fits[0].r2 == pytest.approx(0.7, rel=1e-9)
+    assert (None, "the target never changes") == (found[0.0].fits[0].r2, found[0.0].fits[0].reasons["r2"])
+
+
+def test_a_fit_of_before_is_against_the_mean(reports: dict[str, Report]) -> None:
+    """A record that does not say what its R² is against was written when it was against the mean; its page says no other."""
+    fit = json.loads(reports["disagree"].record.to_json())["fits"][0]
+    assert fit.pop("centred") is False
+    assert Fit.model_validate(fit).centred
 
 
 def test_a_constant_target_has_no_r2(tmp_path: Path) -> None:
