@@ -13,6 +13,7 @@ import pytest
 from gd.mail import Letter, compose
 from gd.mail.digest import Digest, Item
 from gd.mail.enclosure import files
+from gd.notation import number
 from gd.record import Record
 from tests.mails import NOW, SENDER, attachments, body, digest, hostile, items, letter, parsed, pictures
 
@@ -84,7 +85,8 @@ def test_still_too_much_leaves_out_the_best(made: dict[str, Item]) -> None:
         for part in words(sent.content):
             assert f"Attached: the full reports of {len(kept)} of 8 data sets and their run.json." in part
             assert (
-                f"Those of {left} data sets are not attached, to keep this message under {limit / 1e6:g} MB: they are" in part
+                f"Those of {left} data sets are not attached, to keep this message under {number(limit / 1e6)} MB: they are"
+                in part
             )
             assert "https://reports.a.example" in part
     assert 16 > counts[0] > counts[1] > counts[2] > 0

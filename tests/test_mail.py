@@ -24,7 +24,6 @@ from tests.mails import (
     attachments,
     body,
     digest,
-    followed,
     hostile,
     items,
     letter,

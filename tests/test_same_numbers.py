@@ -372,15 +372,15 @@ def quantities(shown: Shown) -> Iterator[tuple[str, float | None, dict[str, str]
     width, apart = len(record.fits) + 1, record.verdict == "disagree"
     against = "R²" if settings.intercept else "R² against 0"
 
-    def beside(label: str, j: int, other: str | None = None) -> dict[str, str]:
-        return {"page": page.row(other or label, width)[j], "mail": mail.row(label, width)[j]}
+    def beside(label: str, j: int) -> dict[str, str]:
+        return {"page": page.row(label, width)[j], "mail": mail.row(label, width)[j]}
 
     for j, fit in enumerate(record.fits):
         yield f"loss, {fit.title}", fit.loss, beside("loss", j) | {
             "row of the mail": _cell(mail, record)[j if apart else 0],
             "text": _after(text, rf"[ ,] *([^ ]+) by {fit.title}" if apart else r" Loss (.+?)\. "),
         }  # fmt: skip
-        yield f"R², {fit.title}", fit.r2, beside("R²", j, against) | (_r2(shown) if told.arrived and fit.r2 is not None else {})
+        yield f"R², {fit.title}", fit.r2, beside(against, j) | (_r2(shown) if told.arrived and fit.r2 is not None else {})
         yield f"epochs, {fit.title}", fit.epochs, beside("epochs", j)
         signed = _equation(page.text, fit.title if apart else None), _equation(text, fit.title if apart else None)
         terms = {"intercept": fit.intercept} if settings.intercept else {}
@@ -555,7 +555,7 @@ def test_without_an_intercept_there_is_one_r2(tmp_path: Path, capsys: pytest.Cap
     folder = run_tasks(table, Training(intercept=False, epochs=5000), tmp_path)
     record, log = archive.read_run(folder)
     assert "converged" == record.verdict
-    shown, _ = everything(Item(record, log, folder, None), line(record, capsys))
+    shown, _ = everything(Item(record, log, folder), line(record, capsys))
     assert [] == faults(shown)
     r2 = [texts for name, _, texts in quantities(shown) if name.startswith("R²")]
     assert [5, 5] == [len(texts) for texts in r2]
@@ -632,5 +632,5 @@ def test_the_command_says_the_same_numbers(environment: dict[str, str], tmp_path
         [name] = re.findall(r"^\S (\w+): ", done.stdout)
         [folder] = [path.parent for path in (tmp_path / "reports" / name).glob("*/run.json")]
         record, log = archive.read_run(folder)
-        shown, _ = everything(Item(record, log, folder, None), done.stdout.splitlines()[0])
+        shown, _ = everything(Item(record, log, folder), done.stdout.splitlines()[0])
         assert [] == faults(shown)

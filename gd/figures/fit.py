@@ -92,7 +92,7 @@ def _predicted(record: Record, fit: Fit, found: Residuals, cells: Cells) -> Pict
     axes.set_ylabel(say("figures.predicted.y", target=target))
     words, described = "caption", "alt"
     if fit.r2 is not None:
-        words, described = "caption_r2", "alt_r2"
+        words, described = ("caption_r2", "alt_r2") if fit.centred else ("caption_r2_zero", "alt_r2_zero")
     caption = say(f"figures.predicted.{words}", target=target, backend=fit.title, r2=number(fit.r2))
     caption += f"{_squares(cells)}{_of_which(found)}{rest}"
     spans = {"rows": _shown(found), "predicted": _span(cells.x), "actual": _span(cells.y)}

@@ -295,7 +295,8 @@ def _results(record: Record) -> Table:
     rows.append(
         (say("mail.table.loss"), *(result(fit, "loss") for fit in record.fits), number(found.optimum_loss, keep_zeros=True))
     )
-    rows.append((say("mail.table.r2"), *(result(fit, "r2") for fit in record.fits), ""))
+    against = "mail.table.r2" if record.fits[0].centred else "mail.table.r2_zero"
+    rows.append((say(against), *(result(fit, "r2") for fit in record.fits), ""))
     if record.training.intercept:
         ends = [number(fit.intercept, keep_zeros=True) for fit in record.fits]
         rows.append((say("mail.table.intercept"), *ends, number(found.optimum_intercept, keep_zeros=True)))
