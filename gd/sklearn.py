@@ -35,7 +35,7 @@ from gd.training import Outcome, Trace, train
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
     from sklearn.exceptions import ConvergenceWarning
-    from sklearn.utils._param_validation import Interval, StrOptions
+    from sklearn.utils._param_validation import Interval, StrOptions  # not public yet: the extra ends below 2
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import check_is_fitted, validate_data
 except ModuleNotFoundError:
@@ -109,7 +109,10 @@ class _Descent(BaseEstimator):  # type: ignore[misc]
             raise ValueError(f"l1 is for {', '.join(_STEEPEST)}: after a step of {self.optimizer} it would be another penalty")
         scaling = standardize(X, self.fit_intercept) if self.standardize else Scaling.none(X.shape[1])
         A = design(scaling.apply(X), self.fit_intercept)
-        gram = A.T @ A if A.shape[0] >= A.shape[1] else A @ A.T
+        with np.errstate(over="ignore", invalid="ignore"):
+            gram = A.T @ A if A.shape[0] >= A.shape[1] else A @ A.T
+        if not np.isfinite(gram).all():
+            raise ValueError("the features are too large to be squared: set standardize=True")
         return A, scaling, float(np.linalg.norm(gram, 2)) / len(A)
 
     def _descend(self, problem: Problem, p: int, curvature: float) -> Trace:
@@ -132,7 +135,7 @@ class _Descent(BaseEstimator):  # type: ignore[misc]
             rate /= 2
         else:
             remedy = "scale the table" if self.learning_rate == "auto" else "choose a smaller one, or 'auto'"
-            raise ValueError(f"training diverged after {len(trace.loss)} epochs at the learning rate {2 * rate:.3g}: {remedy}")
+            raise ValueError(f"training diverged in epoch {len(trace.loss)} at the learning rate {2 * rate:.3g}: {remedy}")
         nowhere = self.optimizer == "adamw" and self.l2 > 0  # where its decay holds the weights, no gradient is flat
         if trace.outcome != Outcome.CONVERGED and self.tolerance and not nowhere:
             share = trace.gradient_norm[-1] / trace.gradient_norm[0]
@@ -203,7 +206,7 @@ class GradientDescentRegressor(RegressorMixin, _Descent):  # type: ignore[misc]
     It minimises J(θ) + l2 Σ θⱼ² + l1 Σ |θⱼ|, the intercept unpenalised; J is `least_squares`, `huber` or `poisson` of
     `gd.problems`. With standardised features, θ are the weights of those, and `coef_` those of the features as given.
     With `standardize=False`, n rows and "mse" it is scikit-learn's `Ridge(alpha=n * l2)` and `Lasso(alpha=l1 / 2)`, and with
-    "poisson" `PoissonRegressor(alpha=2 * l2)`.
+    "poisson" `PoissonRegressor(alpha=2 * l2)`. `score` is R², whatever the loss.
 
     Args:
         loss: "mse", the mean squared error; "huber", half of that within `delta`, and linear beyond; "poisson", half the mean

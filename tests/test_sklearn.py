@@ -26,6 +26,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from gd import backends
 from gd.data import Array
+from gd.problems import design, poisson
 from gd.sklearn import GradientDescentClassifier, GradientDescentRegressor
 
 OPTIMIZERS = ("gradient_descent", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw")
@@ -220,9 +221,30 @@ def test_a_descent_to_counts_never_ends_above_its_start(n: int, d: int, most: in
     """Their curvature has no bound: a rate at which the loss rose is halved."""
     rng = np.random.default_rng(seed)
     X, y = rng.standard_t(1, size=(n, d)), rng.integers(0, most + 1, size=n)
-    history = GradientDescentRegressor(loss="poisson", optimizer=optimizer, epochs=50, tolerance=0).fit(X, y).history_
-    assert np.isfinite(history.loss).all()
-    assert history.loss[-1] <= history.loss[0] * (1 + 1e-9) or optimizer != "gradient_descent"
+    start, end = deviances(GradientDescentRegressor(loss="poisson", optimizer=optimizer, epochs=50, tolerance=0), X, y)
+    assert end <= start * (1 + 1e-6)
+
+
+def test_a_rate_at_which_counts_diverge_is_halved() -> None:
+    """On this table the first rate is too long for the heavy ball, and who insists on it is told."""
+    rng = np.random.default_rng(2)
+    X, y = StandardScaler().fit_transform(rng.standard_t(1, size=(20, 2))), rng.integers(0, 1001, size=20)
+    model = GradientDescentRegressor(loss="poisson", optimizer="momentum", epochs=50, tolerance=0)
+    A = design(X, True)
+    first = len(A) / (float(np.linalg.norm(A, 2)) ** 2 * y.max())
+    start, end = deviances(model, X, y)
+    assert end < start / 2
+    start, end = deviances(clone(model).set_params(learning_rate=first / 2), X, y)
+    assert end < start / 2
+    with pytest.raises(ValueError, match="training diverged"):
+        clone(model).set_params(learning_rate=first).fit(X, y)
+
+
+def deviances(model: Any, X: Array, y: Array) -> tuple[float, float]:
+    """Half the mean deviance of counts where a descent begins, and where it ends."""
+    model.fit(X, y)
+    problem = poisson(design(X, True), y.astype(np.float64))
+    return float(model.history_.loss[0]), float(problem.value(np.append(model.coef_, model.intercept_), *problem.arrays))
 
 
 X, Y = np.arange(12.0).reshape(6, 2) ** 2, np.array([3.0, 1.0, 4.0, 1.0, 5.0, 9.0])
@@ -238,13 +260,21 @@ X, Y = np.arange(12.0).reshape(6, 2) ** 2, np.array([3.0, 1.0, 4.0, 1.0, 5.0, 9.
         ({"backend": "fortran"}, "no backend 'fortran': available are numpy"),
         ({"loss": "huber", "delta": 0.0}, "The 'delta' parameter of GradientDescentRegressor must be a float in the range"),
         ({"l1": 1.0, "optimizer": "adam"}, "l1 is for gradient_descent, momentum, nesterov: after a step of adam"),
-        ({"learning_rate": 50.0}, "training diverged after .* at the learning rate 50: choose a smaller one, or 'auto'"),
+        ({"learning_rate": 50.0}, "training diverged in epoch .* at the learning rate 50: choose a smaller one, or 'auto'"),
     ],
 )
 def test_what_is_refused(setting: dict[str, Any], said: str) -> None:
     """The error names the setting, what it may be, and what to do."""
     with pytest.raises(ValueError, match=f"^{said}"):
         GradientDescentRegressor(**setting).fit(X, Y)
+
+
+def test_features_too_large_to_be_squared() -> None:
+    """They are, unless they are standardised, whose weights are those of the table in smaller units."""
+    with pytest.raises(ValueError, match="the features are too large to be squared: set standardize=True"):
+        GradientDescentRegressor(standardize=False).fit(1e200 * X, Y)
+    small, large = (GradientDescentRegressor(tolerance=1e-3).fit(size * X, Y) for size in (1, 1e200))
+    np.testing.assert_allclose(1e200 * large.coef_, small.coef_, rtol=1e-9)
 
 
 def test_targets_that_a_loss_cannot_hold() -> None:
