@@ -146,6 +146,15 @@ def test_weights_are_in_units_of_the_table(name: str, intercept: bool) -> None:
     assert intercept or found.intercept_ == 0
 
 
+@pytest.mark.parametrize("l1", [0.0, 2.0])
+@pytest.mark.parametrize("optimizer", STEEPEST)
+def test_a_descent_that_hits_the_optimum_stays_there(optimizer: str, l1: float) -> None:
+    """With one feature the first step lands on it, as fast as momentum then is."""
+    X, y = real("diabetes")
+    theirs = Lasso(alpha=l1 / 2, tol=1e-13).fit(X[:, :1], y) if l1 else LinearRegression().fit(X[:, :1], y)
+    same(GradientDescentRegressor(l1=l1, optimizer=optimizer, tolerance=1e-10).fit(X[:, :1], y), theirs)
+
+
 @pytest.mark.parametrize("name", ["wine", "iris"])
 def test_more_than_two_classes_are_each_told_from_the_others(name: str) -> None:
     """Weights and probabilities are those of scikit-learn's `OneVsRestClassifier`, and every probability is finite."""
