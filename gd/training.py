@@ -191,6 +191,9 @@ def train(
     so of them where they do not. What was done beyond the epoch that ended the training is thrown away: no result but
     `seconds` depends on the length of a chunk.
 
+    The weights at the end are those after the step of the epoch whose gradient was flat: next to no step of plain descent, but
+    momentum may lead on from there.
+
     Args:
         objective: a bound backend; θ (p,) ↦ J(θ), ∇J(θ). θ is lent: its memory is used again.
         parameters: p, the length of θ.

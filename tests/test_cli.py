@@ -64,7 +64,7 @@ def words(line: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int | st
         (["run", "a.csv", "--target", "y", "--epochs", "0"], "--epochs: input should be greater than or equal to 1, not 0."),
         (["run", "a.csv", "--target", "y", "--keep-weights", "all"], "--keep-weights: 'all' is neither a number nor auto."),
         (["run", "a.csv", "--target", "y", "--keep-weights", "2.5"], "--keep-weights: input should be a valid integer"),
-        (["run", "a.csv", "--target", "y", "--backends", "abacus"], "no backend 'abacus'; available are numpy, torch."),
+        (["run", "a.csv", "--target", "y", "--backends", "abacus"], "no backend 'abacus'; available are numpy, jax, torch."),
         (["run", "a.csv", "--target", "y", "--backends", "numpy,numpy"], "'numpy' is named twice."),
         (["run", "a.csv", "--target", "y", "--dtype", "float16"], "float16"),
         (["run", "a.csv", "--target", "y", "--workers", "0"], "--workers: input should be greater than or equal to 1, not 0."),

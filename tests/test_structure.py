@@ -13,8 +13,8 @@ ROOT = Path(gd.__file__).parent
 CHAIN = (
     "notation", "look", "phrases", "refusal", "dialect", "arrays", "cells", "remedies", "sniffer", "table", "decoding",
     "stream", "data", "columns", "signs", "moments", "sampling", "scanning", "joining", "reading", "degeneracy", "validation",
-    "inference", "problems", "backends", "optimizers", "training", "sweep", "method", "limits", "comparison",
-    "diagnosis", "record", "coefficients", "history", "retention", "changes", "cure", "epoch_table", "quality",
+    "inference", "problems", "backends", "optimizers", "training", "sklearn", "sweep", "method", "limits",
+    "comparison", "diagnosis", "record", "coefficients", "history", "retention", "changes", "cure", "epoch_table", "quality",
     "figures", "words", "rendering", "report", "overview", "archive", "smtp", "mail", "outbox", "cli",
 )  # fmt: skip
 
@@ -67,7 +67,8 @@ def test_a_backend_knows_its_one_framework_and_no_loss() -> None:
 
 def test_importing_gd_loads_no_framework() -> None:
     """``import gd`` stays quick: torch, matplotlib, Prefect and NumPy are imported where they are used."""
-    code = "import sys, gd; print(sorted({'torch', 'matplotlib', 'prefect', 'numpy', 'pyarrow', 'scipy'} & set(sys.modules)))"
+    heavy = {"torch", "matplotlib", "prefect", "numpy", "pyarrow", "scipy", "sklearn"}
+    code = f"import sys, gd; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert "[]\n" == done.stdout
 
