@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
 from gd.archive import read, read_record
-from gd.data import Array, Source
+from gd.data import Array, Source, bundled
 from gd.figures import POINTS, THEMED, decimate, draw
 from gd.figures.picture import table
 from gd.figures.style import label_ends
@@ -323,3 +323,12 @@ def test_pictures_speak_the_words_of_a_user(tmp_path: Path, reports: dict[str, R
     assert ">Epoche<" in pictures["loss"].svg
     assert ">Theorie<" in pictures["excess"].svg
     assert "theory," in pictures["excess"].data  # the file beside it keeps its names
+
+
+def test_captions_name_the_marks_that_are_drawn_whichever_backend_is_first(tmp_path: Path) -> None:
+    """With PyTorch first it has the bars, NumPy beside them open circles; its lines are the dashed ones either way."""
+    table = Source(path=str(bundled("penguins")), target="body_mass_g")
+    folder = run_tasks(table, Training(backends=("torch", "numpy")), tmp_path)
+    captions = {picture.name: picture.caption for picture in read(folder).pictures}
+    assert "bars PyTorch, open circles NumPy" in captions["bars"]
+    assert "PyTorch dashed and NumPy solid" in captions["weights"]

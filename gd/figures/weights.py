@@ -119,7 +119,8 @@ def bars(record: Record, log: EpochLog) -> Picture:
         )  # fmt: skip
     first = record.fits[0].title
     marks = [say("figures.bars.first", backend=first)]
-    marks += [say(f"figures.bars.{look_name(fit)}", backend=fit.title) for fit in record.fits[1:]]
+    names = {"first": "circles"}  # the first look's marks, where another backend has the bars
+    marks += [say(f"figures.bars.{names.get(look_name(fit), look_name(fit))}", backend=fit.title) for fit in record.fits[1:]]
     if interval is not None:
         marks.append(say("figures.bars.interval", level=number(100 * interval[2], 3)))
     caption = say("figures.bars.caption", target=visible(record.dataset.target, 40), listed=", ".join(marks))
