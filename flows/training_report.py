@@ -20,7 +20,7 @@ from prefect.artifacts import create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
-from prefect.exceptions import CrashedRun
+from prefect.exceptions import CrashedRun, ExternalSignal
 from prefect.states import Completed, Failed
 
 import gd
@@ -332,7 +332,10 @@ def data_set(
     except CrashedRun:  # stopped from outside, as Prefect puts it where the signal met a task of its own
         archive.clear(place, name, token)
         raise
-    except Exception as error:  # noqa: BLE001  (one data set must not take the others with it)
+    except Exception as error:
+        if (stop := _stop_behind(error)) is not None:
+            archive.clear(place, name, token)
+            raise stop from error
         ended = _fail(name, source, training, place, run, error, look)
         said = ended.record.error.message if ended.record.error else str(error)
         return Failed(message=visible(said, 2000), data=ended)  # which logs repeat on a terminal
@@ -340,6 +343,14 @@ def data_set(
         archive.clear(place, name, token)
         raise
     return Ended(name, folder, archive.read_record(Path(folder)), faults)
+
+
+def _stop_behind(error: BaseException) -> ExternalSignal | None:
+    """The signal in whose handling an error was raised: Prefect raises one of its own where it met a task half begun."""
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(seen, ExternalSignal):
+        seen = seen.__cause__ or seen.__context__
+    return seen
 
 
 def _stages(

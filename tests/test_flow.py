@@ -18,11 +18,11 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import Artifact as Stored
 from prefect.client.schemas.objects import State, TaskRun
-from prefect.exceptions import ParameterTypeError
+from prefect.exceptions import ParameterTypeError, TerminationSignal
 
 from flows.mailing import post_later
 from flows.recovery import Presence
-from flows.training_report import Batch, Ended, training_report
+from flows.training_report import Batch, Ended, _stop_behind, training_report
 from gd import figures, stream
 from gd.archive import records
 from gd.data import Source, bundled
@@ -295,3 +295,18 @@ def test_a_sweep_is_a_task_for_each_backend(tmp_path: Path) -> None:
     assert ("converged", 0.4, (0.001, 0.4, 0.6)) == (record.verdict, record.training.learning_rate, record.sweep.rates)
     names = [item.name.removeprefix("penguins: ") for item in task_runs(state)]
     assert ["prepare", "sweep rates with numpy", "sweep rates with torch", "train with numpy"] == names[2:6]
+
+
+def test_a_stop_is_found_behind_the_error_that_hides_it() -> None:
+    """A signal that meets a task half begun comes out of Prefect as an error of its own; that is a stop, and no failure."""
+
+    def half_begun() -> None:
+        try:
+            raise TerminationSignal(15)
+        finally:
+            raise ValueError("Task run is not set")
+
+    with pytest.raises(ValueError, match="Task run is not set") as raised:
+        half_begun()
+    assert isinstance(_stop_behind(raised.value), TerminationSignal)
+    assert _stop_behind(ValueError("another")) is None
