@@ -167,6 +167,28 @@ def test_a_mail_in_a_user_s_words(made: dict[str, Item], tmp_path: Path) -> None
     assert "Bestwert" in page.get_content()
 
 
+@pytest.mark.parametrize(
+    ("tally", "expected"),
+    [
+        (r"{count} größer\nBcc: thief@b.example", "[ok] nightly: 1 größer Bcc: thief@b.example, 22 Nov 2026"),
+        (r"all\r\n\r\nX-Evil: 1", "[ok] nightly: all X-Evil: 1, 22 Nov 2026"),
+        (r"100\u00a0%", "[ok] nightly: 100\N{NO-BREAK SPACE}%, 22 Nov 2026"),
+        (r"a\u0007b\u202ec", r"[ok] nightly: a\x07b\u202ec, 22 Nov 2026"),
+        ("x" * 3000, f"[ok] nightly: {'x' * 185}…"),
+    ],
+)
+def test_a_user_s_words_do_not_break_the_subject(tally: str, expected: str, made: dict[str, Item], tmp_path: Path) -> None:
+    """It stays one line that a header can hold, no other header comes of it, and the mail is not lost to it."""
+    (tmp_path / "words.toml").write_text(f'[mail.tally]\nconverged = "{tally}"\n', encoding="utf-8")
+    told = digest(made["converged"], look=Look(templates=str(tmp_path)))
+    sent = compose(told, sender="gd <reports@a.example>", reply_to=None, now=NOW)
+    message = message_from_bytes(sent.content, policy=policy.default)
+    assert expected == sent.subject
+    assert expected == message["Subject"]
+    assert not {"Bcc", "X-Evil"} & {*message.keys()}
+    assert max(map(len, sent.content.split(b"\r\n\r\n")[0].split(b"\r\n"))) <= 998
+
+
 def test_losses_that_disagree_are_both_told(made: dict[str, Item]) -> None:
     """One of them alone would be a claim that nobody checked."""
     (section,) = sections(digest(made["disagree"]))

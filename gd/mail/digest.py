@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
+from unicodedata import category
 from urllib.parse import quote, urlsplit
 
 from gd.changes import per_cent
@@ -28,6 +29,7 @@ _WORST_FIRST = ("failed", "disagree", "diverged", "exhausted", "converged")
 _EPOCHS = 25
 _SENTENCE = 600
 _PLACE = 200
+_SUBJECT = 200  # ours stay far below: this is for a user's words, and a header's line holds 998 bytes at most
 _REMARKS = 3  # of a data set
 
 
@@ -104,10 +106,16 @@ class Section:
 
 
 def subject(digest: Digest) -> str:
-    """The verdict first, then the name and the date: `[ok] nightly: 3 of 3 converged, 22 Nov 2026`."""
+    """The verdict first, then the name and the date: `[ok] nightly: 3 of 3 converged, 22 Nov 2026`.
+
+    On one line and of bounded length, whatever words a user has put in the place of ours.
+    """
     day = date(digest.moment, digest.place)
     tag = say(f"mail.tag.{worst(digest)}")
-    return say("mail.subject", tag=tag, name=visible(digest.name, NAME), tally=_tally(digest), date=day)
+    words = say("mail.subject", tag=tag, name=visible(digest.name, NAME), tally=_tally(digest), date=day)
+    one_line = " ".join(part for line in words.splitlines() if (part := line.strip()))
+    shown = "".join(c if c.isprintable() or category(c) == "Zs" else c.encode("unicode_escape").decode() for c in one_line)
+    return shown if len(shown) <= _SUBJECT else f"{shown[: _SUBJECT - 1]}…"
 
 
 def worst(digest: Digest) -> str:
