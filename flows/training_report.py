@@ -332,7 +332,7 @@ def data_set(
     except CrashedRun:  # stopped from outside, as Prefect puts it where the signal met a task of its own
         archive.clear(place, name, token)
         raise
-    except Exception as error:
+    except Exception as error:  # one data set must not take the others with it
         if (stop := _stop_behind(error)) is not None:
             archive.clear(place, name, token)
             raise stop from error

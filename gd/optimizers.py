@@ -80,14 +80,7 @@ def momentum(learning_rate: float | Schedule, decay: float = 0.9) -> Optimizer:
     Source:
         Polyak (1964), Some methods of speeding up the convergence of iteration methods, USSR Comp. Math. 4(5).
     """
-    rate, beta = _schedule(learning_rate), _share("decay", decay)
-
-    def update(gradient: Array, state: tuple[int, Array], theta: Array) -> tuple[Array, tuple[int, Array]]:
-        t, v = state
-        v = beta * v + gradient
-        return v * -rate(t), (t + 1, v)
-
-    return Optimizer(_from_zero(1), update)
+    return _with_velocity(learning_rate, decay, lambda gradient, v: v)
 
 
 def nesterov(learning_rate: float | Schedule, decay: float = 0.9) -> Optimizer:
@@ -104,14 +97,7 @@ def nesterov(learning_rate: float | Schedule, decay: float = 0.9) -> Optimizer:
         Nesterov (1983), A method of solving a convex programming problem with convergence rate O(1/k²), Soviet Math. Dokl. 27;
         Sutskever et al. (2013), On the importance of initialization and momentum in deep learning, ICML.
     """
-    rate, beta = _schedule(learning_rate), _share("decay", decay)
-
-    def update(gradient: Array, state: tuple[int, Array], theta: Array) -> tuple[Array, tuple[int, Array]]:
-        t, v = state
-        v = beta * v + gradient
-        return (gradient + beta * v) * -rate(t), (t + 1, v)
-
-    return Optimizer(_from_zero(1), update)
+    return _with_velocity(learning_rate, decay, lambda gradient, v: gradient + decay * v)
 
 
 def adagrad(learning_rate: float | Schedule, epsilon: float = 1e-10) -> Optimizer:
@@ -341,6 +327,18 @@ def warm_up(schedule: Schedule, epochs: int) -> Schedule:
 
 def _schedule(learning_rate: float | Schedule) -> Schedule:
     return learning_rate if callable(learning_rate) else constant(learning_rate)
+
+
+def _with_velocity(learning_rate: float | Schedule, decay: float, way: Callable[[Array, Array], Array]) -> Optimizer:
+    """Velocity v ← β v + ∇J(θ), and a step of α along what gradient and velocity give."""
+    rate, beta = _schedule(learning_rate), _share("decay", decay)
+
+    def update(gradient: Array, state: tuple[int, Array], theta: Array) -> tuple[Array, tuple[int, Array]]:
+        t, v = state
+        v = beta * v + gradient
+        return way(gradient, v) * -rate(t), (t + 1, v)
+
+    return Optimizer(_from_zero(1), update)
 
 
 def _from_zero(arrays: int) -> Callable[[Array], Any]:

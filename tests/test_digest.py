@@ -141,7 +141,7 @@ def test_runs_without_a_result_in_between_are_told(times: int, expected: str, ma
 def test_what_has_nothing_before_it_says_so(made: dict[str, Item]) -> None:
     """Whether it is the first result or there is none yet."""
     (failed,) = sections(digest(made["failed"]))
-    assert (("no result yet",), "There is no earlier run to compare with.") == (failed.change, failed.since)
+    assert (("no result yet",), "There is no earlier result to compare with.") == (failed.change, failed.since)
     record = made["converged"].record.model_copy(update={"previous": None})
     (first,) = sections(digest(Item(record, None, None)))
     assert ("first result",) == first.change
