@@ -17,8 +17,8 @@ from gd.look import Numbers, Zone
 from gd.mail import Mailing, refused
 from gd.notation import visible
 from gd.retention import Keep
+from gd.settings import Training
 from gd.stream import is_address
-from gd.training import Training
 
 __all__ = ["Plan", "PlanError", "read"]
 

@@ -35,9 +35,9 @@ from gd.moments import Moments
 from gd.notation import visible
 from gd.sampling import Sample
 from gd.scanning import Scan, scan
+from gd.settings import Training
 from gd.signs import Sign
 from gd.stream import is_address, shown_name
-from gd.training import Training
 
 __all__ = ["read"]
 

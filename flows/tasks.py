@@ -28,8 +28,9 @@ from gd.optimizers import gradient_descent
 from gd.quality import FitCells, fit_quality
 from gd.reading import Reading
 from gd.record import Record, Residuals, Run, epoch_log, trained
+from gd.settings import Training
 from gd.sweep import Sweep, grid, sweep
-from gd.training import Outcome, Trace, Training, train
+from gd.training import Outcome, Trace, train
 
 __all__ = ["compare_traces", "keep", "prepare", "render", "sweep_rates", "train_with"]
 

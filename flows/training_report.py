@@ -44,8 +44,8 @@ from gd.method import keeps_rows
 from gd.notation import legible, number, visible
 from gd.record import Record, Run, command, failed
 from gd.retention import Keep
+from gd.settings import Training
 from gd.stream import check_path
-from gd.training import Training
 from gd.words import SYMBOLS, headline, sentence
 
 __all__ = ["Batch", "Ended", "train_here", "training_report"]

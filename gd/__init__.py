@@ -21,7 +21,7 @@ _HOMES = {
     "Source": "data",
     "Sweep": "sweep",
     "Trace": "training",
-    "Training": "training",
+    "Training": "settings",
     "compare": "comparison",
     "diagnose": "diagnosis",
     "read": "reading",

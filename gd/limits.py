@@ -11,7 +11,7 @@ from gd.data import Array, Scaling
 from gd.notation import visible
 from gd.reading import Reading
 from gd.refusal import DataError
-from gd.training import Training
+from gd.settings import Training
 
 __all__ = ["check_design", "check_values"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gd.training import Training
+from gd.settings import Training
 
 __all__ = ["keeps_rows"]
 

@@ -24,9 +24,10 @@ from gd.inference import LEVEL, Estimates
 from gd.look import Look
 from gd.notation import legible
 from gd.reading import Reading
+from gd.settings import Training, preset
 from gd.stream import redacted
 from gd.sweep import Sweep
-from gd.training import Outcome, Trace, Training, preset
+from gd.training import Outcome, Trace
 
 __all__ = ["EpochLog", "Findings", "Previous", "Record", "Residuals", "Try", "command", "epoch_log", "failed", "trained"]
 

@@ -22,7 +22,7 @@ from gd.archive import read
 from gd.data import Array, Dataset, Provenance, Source, bundled
 from gd.reading import read_csv
 from gd.report import Report
-from gd.training import Training, preset
+from gd.settings import Training, preset
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -14,7 +14,7 @@ from gd.data import DataError, Source
 from gd.mail import Letter, compose
 from gd.mail.digest import Digest, Item
 from gd.record import Previous, Record, Run, failed
-from gd.training import Training
+from gd.settings import Training
 
 MOMENT = datetime(2026, 11, 22, 1, 0, tzinfo=UTC)
 NOW = datetime(2026, 11, 22, 1, 4, 7, tzinfo=UTC)

@@ -18,7 +18,7 @@ from gd import archive
 from gd.data import Source, bundled
 from gd.record import EpochLog
 from gd.report import Report
-from gd.training import Training
+from gd.settings import Training
 from tests.conftest import run_tasks
 
 
@@ -85,7 +85,7 @@ import os, signal, sys
 from pathlib import Path
 import gd.archive, gd.report
 from gd.data import Source, bundled
-from gd.training import Training
+from gd.settings import Training
 where, name = sys.argv[1], sys.argv[2]
 module, _, function = where.rpartition(".")
 owner = sys.modules[module]

@@ -12,7 +12,7 @@ import pytest
 from gd import archive, backends
 from gd.data import Array, Dataset, Source, bundled
 from gd.problems import LOSSES, design, least_squares
-from gd.training import Training
+from gd.settings import Training
 from gd.words import sentence
 from tests.conftest import run_tasks
 

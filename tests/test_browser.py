@@ -14,7 +14,7 @@ from gd import archive
 from gd.cure import cure
 from gd.data import DataError, Source
 from gd.record import Run, failed
-from gd.training import Training
+from gd.settings import Training
 from gd.words import SYMBOLS, headline
 from tests.accessibility import findings
 

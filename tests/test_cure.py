@@ -16,7 +16,7 @@ from gd.cure import Cure, changed, cure, without
 from gd.data import DataError, Source, bundled
 from gd.notation import count, number
 from gd.record import Record, Run, command, failed
-from gd.training import Training, preset
+from gd.settings import Training, preset
 from tests.conftest import run_tasks, write_csv
 from tests.test_report import text_of
 

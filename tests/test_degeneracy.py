@@ -16,7 +16,7 @@ from gd.degeneracy import Degeneracy, degeneracy, dependences
 from gd.moments import Moments, merge_all
 from gd.reading import read as read_table
 from gd.record import Record
-from gd.training import Training
+from gd.settings import Training
 from gd.words import sentence
 from tests.conftest import run_tasks, write_csv
 from tests.test_report import text_of

@@ -18,7 +18,7 @@ from gd.mail import compose
 from gd.mail.digest import Digest, Item, date, kicker, opening, rest, sections, subject
 from gd.notation import number
 from gd.record import EpochLog
-from gd.training import Training
+from gd.settings import Training
 from tests.conftest import run_tasks
 from tests.mails import HOSTILE, MOMENT, NOW, VERDICTS, digest, followed, hostile, items
 

@@ -24,7 +24,7 @@ from flows.training_report import Batch, training_report
 from gd import archive
 from gd.data import Source, bundled
 from gd.outbox import Outbox, OutboxError
-from gd.training import Training
+from gd.settings import Training
 from tests.conftest import run_tasks, write_csv
 from tests.service import until
 from tests.test_archive import long_log

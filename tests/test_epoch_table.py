@@ -14,7 +14,7 @@ from gd.data import Source, bundled
 from gd.epoch_table import Cell, EpochTable, epoch_table, sampled_epochs
 from gd.record import EpochLog, Record
 from gd.report import Report
-from gd.training import Training
+from gd.settings import Training
 from tests.conftest import run_tasks
 from tests.test_report import text_of
 

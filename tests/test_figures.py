@@ -24,7 +24,7 @@ from gd.look import Look
 from gd.notation import number
 from gd.quality import from_csv
 from gd.report import Report, inline
-from gd.training import Training
+from gd.settings import Training
 from tests.conftest import run_tasks, write_csv
 
 NAMES = {"loss", "excess", "weights", "gradient", "gap", "steps"}

@@ -30,7 +30,7 @@ from gd.dialect import Dialect
 from gd.figures import Picture
 from gd.quality import FitCells
 from gd.record import EpochLog, Record
-from gd.training import Training, preset
+from gd.settings import Training, preset
 from tests.conftest import run_tasks, write_csv
 
 pytestmark = [pytest.mark.server, pytest.mark.usefixtures("prefect_server")]

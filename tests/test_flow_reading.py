@@ -15,7 +15,7 @@ from prefect.client.schemas.objects import State
 from flows.runners import Runner
 from flows.training_report import Batch, Ended, training_report
 from gd.data import Array, Source
-from gd.training import Training
+from gd.settings import Training
 from tests.conftest import write_csv
 from tests.test_flow import task_runs
 

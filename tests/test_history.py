@@ -25,7 +25,7 @@ from gd.dialect import Format
 from gd.history import History, Line
 from gd.phrases import FOLDER
 from gd.record import Findings, Record, Settings
-from gd.training import Training
+from gd.settings import Training
 from tests.conftest import run_tasks
 
 FIRST = datetime(2025, 1, 1, 2, tzinfo=UTC)

@@ -26,7 +26,7 @@ from gd.mail.digest import Item
 from gd.moments import Moments, merge
 from gd.notation import number
 from gd.record import Inference, Record
-from gd.training import Training, preset
+from gd.settings import Training, preset
 from tests.conftest import run_tasks, write_csv
 from tests.mails import body, letter, parsed
 from tests.test_real_tables import NIST, TABLES, Table, frame, ids, made, of_file, reading

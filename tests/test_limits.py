@@ -13,7 +13,7 @@ import pytest
 from gd.archive import read
 from gd.data import Array, DataError, Source
 from gd.record import Record
-from gd.training import Training
+from gd.settings import Training
 from gd.words import sentence
 from tests.conftest import run_tasks, write_csv
 from tests.test_report import text_of

@@ -22,7 +22,7 @@ from gd.notation import FORMATS
 from gd.overview import Row, render_index, row
 from gd.record import Record, command
 from gd.report import Report, render
-from gd.training import Training
+from gd.settings import Training
 from gd.words import sentence
 from tests.mails import NOW, SENDER, digest, items
 

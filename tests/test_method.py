@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gd.method import keeps_rows
-from gd.training import Training, preset
+from gd.settings import Training, preset
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ from gd.data import Source
 from gd.mail import Digest, Item
 from gd.notation import apart, visible
 from gd.record import EpochLog, Record, command
-from gd.training import Training
+from gd.settings import Training
 from tests.conftest import run_tasks, write_csv
 from tests.mails import parsed
 

@@ -15,7 +15,8 @@ from gd.data import Array, Scaling, Source
 from gd.moments import Moments
 from gd.quality import SINGLE_ROWS, FitCells, fit_quality, from_csv, to_csv
 from gd.record import Fit, Residuals
-from gd.training import Outcome, Training
+from gd.settings import Training
+from gd.training import Outcome
 from tests.conftest import run_tasks, write_csv
 
 

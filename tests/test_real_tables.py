@@ -29,7 +29,7 @@ from gd.diagnosis import spectrum
 from gd.dialect import Dialect
 from gd.moments import Moments
 from gd.reading import Reading, read
-from gd.training import Training
+from gd.settings import Training
 from tests.conftest import run_tasks
 
 DATASETS = "statsmodels/datasets"

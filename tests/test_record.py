@@ -22,7 +22,8 @@ from gd.optimizers import gradient_descent
 from gd.problems import design, least_squares
 from gd.record import Fit, Record, Run, _agreement, command, epoch_log, failed
 from gd.report import Report
-from gd.training import Outcome, Trace, Training, preset, train
+from gd.settings import Training, preset
+from gd.training import Outcome, Trace, train
 from tests.conftest import run_tasks, write_csv
 
 NOW = datetime(2026, 11, 23, 6, 0, tzinfo=UTC)

@@ -19,7 +19,7 @@ from gd import archive
 from gd.archive import begin, keep_ready
 from gd.data import Source, bundled
 from gd.record import Record, failed
-from gd.training import Training
+from gd.settings import Training
 from tests.conftest import run_tasks
 from tests.service import until
 

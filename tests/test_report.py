@@ -21,7 +21,7 @@ from gd.report import (
     notebook_tables,
     rates_table,
 )
-from gd.training import Training, preset
+from gd.settings import Training, preset
 from gd.words import SYMBOLS, headline, rates_sentence, sentence
 from tests.conftest import run_tasks, write_csv
 from tests.test_training import PART_1, PART_2

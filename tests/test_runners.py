@@ -27,7 +27,7 @@ from flows.runners import KilledError, Runner, RunnerError, gather, go_on
 from flows.training_report import Batch, data_set, training_report
 from gd import archive
 from gd.data import Source, bundled
-from gd.training import Training
+from gd.settings import Training
 
 pytestmark = [pytest.mark.server, pytest.mark.usefixtures("prefect_server")]
 

@@ -23,7 +23,7 @@ from gd.cure import epochs_to_flat, rounded
 from gd.data import Array, Source, bundled
 from gd.mail.digest import Item
 from gd.record import EpochLog, Record
-from gd.training import Training
+from gd.settings import Training
 from gd.words import headline, sentence
 from tests.conftest import run_tasks
 from tests.mails import body, items, letter, parsed

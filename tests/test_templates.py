@@ -26,7 +26,7 @@ from gd.phrases import FOLDER
 from gd.record import Record
 from gd.rendering import CONTEXT_VERSION, environment
 from gd.report import Report, render
-from gd.training import Training
+from gd.settings import Training
 from gd.words import headline, sentence
 from tests.mails import NOW, SENDER, digest, items
 

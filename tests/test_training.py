@@ -19,7 +19,8 @@ from gd.diagnosis import spectrum
 from gd.optimizers import gradient_descent
 from gd.problems import LOSSES, design, least_squares
 from gd.reading import read_csv
-from gd.training import Outcome, Trace, Training, norm, preset, train
+from gd.settings import Training, preset
+from gd.training import Outcome, Trace, norm, train
 
 NAMES = backends.available()
 

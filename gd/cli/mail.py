@@ -117,7 +117,7 @@ def _sample(folder: Path, now: datetime) -> Digest:
     from flows.training_report import train_here  # noqa: PLC0415
     from gd import archive, mail  # noqa: PLC0415
     from gd.data import Source, bundled  # noqa: PLC0415
-    from gd.training import Training  # noqa: PLC0415
+    from gd.settings import Training  # noqa: PLC0415
 
     run = train_here("penguins", Source(path=str(bundled("penguins")), target="body_mass_g"), Training(), folder)
     record, log = archive.read_run(run)

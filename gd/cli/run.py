@@ -177,7 +177,7 @@ def run(
         written: How the files are written, where it is not to be found out.
         drawn: How reports and mails look.
     """
-    from gd import training as settings  # noqa: PLC0415  (quick commands load nothing that they do not need)
+    from gd import settings  # noqa: PLC0415  (quick commands load nothing that they do not need)
 
     given = {
         "loss": loss, "optimizer": optimizer, "epochs": epochs, "dtype": dtype, "intercept": intercept,

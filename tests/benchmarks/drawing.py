@@ -17,7 +17,7 @@ from flows.training_report import train_here
 from gd import archive
 from gd.data import Source, bundled
 from gd.sampling import Sample
-from gd.training import Training
+from gd.settings import Training
 from tests.benchmarks import tables, whole
 from tests.benchmarks.page import machine, row, table, verdict
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from flows.training_report import train_here
 from gd import archive
 from gd.data import Source, dataset_name, expand
-from gd.training import Training
+from gd.settings import Training
 
 __all__ = ["work"]
 

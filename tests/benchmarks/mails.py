@@ -24,7 +24,7 @@ from gd import archive
 from gd.data import Source, bundled
 from gd.mail import Digest, Item, Letter, compose, headings
 from gd.outbox import Outbox, deliver
-from gd.training import Training
+from gd.settings import Training
 from tests.benchmarks.page import machine, row, table
 from tests.conftest import run_tasks
 from tests.smtp_server import SmtpServer
