@@ -30,7 +30,7 @@ from gd.optimizers import (
     rmsprop,
 )
 from gd.problems import Problem, design, huber, least_squares, logistic, poisson, ridge
-from gd.training import Outcome, Trace, norm, train
+from gd.training import Outcome, Trace, train
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
@@ -127,7 +127,7 @@ class _Descent(BaseEstimator):  # type: ignore[misc]
             objective = _with_l1(objective, penalty)
         rate = self.learning_rate if self.learning_rate != "auto" else self._first_rate(objective, p, curvature)
         for _ in range(_HALVINGS if self.learning_rate == "auto" else 1):
-            optimizer = _resting(self._stepping(rate, penalty), self.tolerance)
+            optimizer = self._stepping(rate, penalty)
             trace = train(objective, p, optimizer, epochs=self.epochs, tolerance=self.tolerance, keep_weights=self.epochs)
             risen = self.learning_rate == "auto" and trace.final_loss > trace.loss[0] * (1 + _ROUNDING)
             if trace.outcome != Outcome.DIVERGED and not risen:
@@ -196,22 +196,6 @@ def _told_subgradients(optimizer: Optimizer, penalty: Array) -> Optimizer:
         return optimizer.update(gradient - penalty * side, state, theta)
 
     return Optimizer(optimizer.init, update)
-
-
-def _resting(optimizer: Optimizer, tolerance: float) -> Optimizer:
-    """An optimizer that stays where the gradient is so flat that training ends; what momentum is left would carry it away."""
-
-    def update(gradient: Array, state: tuple[float, Any], theta: Array) -> tuple[Array, tuple[float, Any]]:
-        flat, inner = state
-        size = norm(gradient)
-        if math.isnan(flat):
-            flat = tolerance * (1 - 1e-12) * size  # never before training ends, however the length is rounded there
-        if size <= flat:
-            return np.zeros_like(theta), (flat, inner)
-        step, inner = optimizer.update(gradient, inner, theta)
-        return step, (flat, inner)
-
-    return Optimizer(lambda theta: (math.nan, optimizer.init(theta)), update) if tolerance else optimizer
 
 
 class GradientDescentRegressor(RegressorMixin, _Descent):  # type: ignore[misc]

@@ -184,11 +184,12 @@ def _descend(
     report_at = then + _PROGRESS_EVERY
     while len(alive):
         k = min(size, epochs - done, max(_CHUNK_NUMBERS // max(theta.size, 1), 1))
-        losses, gradients, thetas = np.empty((k, len(alive))), *np.empty((2, k, *theta.shape), theta.dtype)
+        losses, gradients = np.empty((k, len(alive))), np.empty((k, *theta.shape), theta.dtype)
+        ways: Array = np.concatenate([theta[None], np.empty((k, *theta.shape), theta.dtype)])
         for t in range(k):
             losses[t], gradient = objective(theta)  # forward pass, loss, backward pass
             gradients[t] = gradient
-            theta = np.add(theta, gradient * steps, thetas[t])  # update
+            theta = np.add(theta, gradient * steps, ways[t + 1])  # update
         sizes = _norms(gradients)  # (k, m)
         if done == 0:
             swept.first_loss[alive] = losses[0]
@@ -196,6 +197,7 @@ def _descend(
         broken: Array = ~(np.isfinite(losses) & np.isfinite(sizes))
         rested: Array = sizes <= flat
         stops = broken | rested if stop_early else broken
+        went = broken | ~rested if stop_early else np.ones_like(broken)  # where the gradient is flat no step is taken
         ended: Array = np.any(stops, axis=0)
         last = np.where(ended, stops.argmax(axis=0), k - 1)  # epoch of this chunk with which each rate ends
         recent = np.concatenate([recent, losses])
@@ -203,7 +205,7 @@ def _descend(
             ended[:] = True
         leaving = np.flatnonzero(ended)
         if len(leaving):
-            swept.theta[alive[leaving]] = reached = thetas[last[leaving], leaving]
+            swept.theta[alive[leaving]] = reached = ways[last[leaving] + went[last[leaving], leaving], leaving]
             final, _ = objective(reached)
             for j, loss in zip(leaving, final, strict=True):
                 at = len(recent) - k + last[j] + 1

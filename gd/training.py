@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -40,6 +40,7 @@ class Outcome(StrEnum):
     CONVERGED = "converged"
     EXHAUSTED = "exhausted"
     DIVERGED = "diverged"
+    STOPPED = "stopped"  # the loss on the rows held out had not fallen for long enough
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,9 +51,17 @@ class Trace:
     gradient_norm: Array  # (k,), Euclidean
     theta: Array  # (m, p), intercept last; the first row is the start, the last is where it ended
     seconds: Array  # (k,), since training began
-    final_loss: float  # at theta[-1], which no epoch saw
+    final_loss: float  # at `end`
     outcome: Outcome
     steps: Array  # (m,), done at each row of theta: 0 first, k last; 0, 1, …, k where all weights were kept
+    validation: Array | None = None  # (k,), the loss on the rows held out, before the step like `loss`
+    best: int | None = None  # the epoch whose weights, before its step, are the result; the last ones are where None
+    chosen: Array | None = None  # (p,), these weights
+
+    @property
+    def end(self) -> Array:
+        """The result, (p,): the weights at the end, or those of the best epoch where these were kept."""
+        return np.asarray(self.theta[-1] if self.chosen is None else self.chosen)
 
     def __len__(self) -> int:
         """Epochs trained."""
@@ -65,10 +74,12 @@ class Trace:
 
     def save(self, path: Path) -> None:
         """Write the trace to a file, so that a path can travel and not a matrix."""
+        more: dict[str, Any] = {"validation": self.validation, "best": self.best, "chosen": self.chosen}
         with path.open("wb") as file:
             np.savez(
                 file, loss=self.loss, gradient_norm=self.gradient_norm, theta=self.theta, seconds=self.seconds,
                 final_loss=self.final_loss, outcome=str(self.outcome), steps=self.steps,
+                **{name: value for name, value in more.items() if value is not None},
             )  # fmt: skip
 
     @classmethod
@@ -78,6 +89,7 @@ class Trace:
             return cls(
                 saved["loss"], saved["gradient_norm"], saved["theta"], saved["seconds"],
                 float(saved["final_loss"]), Outcome(str(saved["outcome"])), saved["steps"],
+                saved.get("validation"), int(saved["best"]) if "best" in saved else None, saved.get("chosen"),
             )  # fmt: skip
 
 
@@ -91,6 +103,8 @@ def train(
     stop_early: bool = True,
     keep_weights: int | Literal["auto"] = "auto",
     dtype: DTypeLike = np.float64,
+    held: Objective | None = None,
+    patience: int | None = None,
     progress: Progress | None = None,
 ) -> Trace:
     """Descend from zero weights until the gradient is flat, the epochs are used up, or a value is no longer finite.
@@ -103,8 +117,7 @@ def train(
     so of them where they do not. What was done beyond the epoch that ended the training is thrown away: no result but
     `seconds` depends on the length of a chunk.
 
-    The weights at the end are those after the step of the epoch whose gradient was flat: next to no step of plain descent, but
-    momentum may lead on from there.
+    The epoch whose gradient is flat takes no step: what momentum is left would lead away from there.
 
     Args:
         objective: a bound backend; θ (p,) ↦ J(θ), ∇J(θ). θ is lent: its memory is used again.
@@ -116,9 +129,13 @@ def train(
         keep_weights: of every so many epochs, and of the last; `auto` takes the least power of two that keeps at most
             `MOST_KEPT`, so that memory has a bound.
         dtype: of θ, as in the problem's arrays.
+        held: the loss on rows that are held out; θ (k, p) ↦ J(θ) (k,), …; evaluated once an epoch.
+        patience: the training stops when that loss has not fallen below its least for so many epochs, 1 or more, and the
+            weights of the epoch with the least are the result however the training ends, unless it diverges; None never stops.
         progress: told how far training is, at most twice a second.
     """
     chunk, log = _Chunk(parameters, dtype), _Log(parameters, dtype, keep_weights)
+    watch = None if held is None else _Watch(held, patience)
     theta: Array = np.zeros(parameters, dtype)
     state: Any = optimizer.init(theta)
     flat, size, done, stopped = -1.0, 1, 0, False
@@ -127,6 +144,7 @@ def train(
     with np.errstate(over="ignore", invalid="ignore"):  # what is not finite ends the training
         while done < epochs and not stopped:
             chunk.values.clear()
+            chunk.start[...] = theta
             try:
                 theta, state = _descend(objective, optimizer, theta, state, chunk, min(size, epochs - done))
                 failure = None
@@ -137,31 +155,61 @@ def train(
             if done == 0 and tolerance and len(sizes):
                 flat = tolerance * float(sizes[0])
             broken = ~(np.isfinite(losses) & np.isfinite(sizes))
-            ends = np.flatnonzero(broken | (sizes <= flat) if stop_early else broken)
-            stopped = len(ends) > 0
+            rests = sizes <= flat if stop_early else np.zeros(len(sizes), bool)
+            ended = int(np.argmax(np.append(broken | rests, True)))  # noqa: FBT003
+            k = min(ended + 1, len(losses))
+            if watch and (enough := watch.see(chunk.before(k))) is not None:
+                ended, k = enough, enough + 1
+            stopped = ended < len(losses)
             if failure is not None and not stopped:
                 raise failure
-            k = int(ends[0]) + 1 if stopped else len(losses)
+            if stopped and not broken[k - 1]:
+                chunk.thetas[k - 1] = chunk.before(k)[-1]
             log.append(losses[:k], sizes[:k], chunk.thetas[:k], np.linspace(then - began, now - began, k + 1)[1:])
             done += k
             if now >= report_at and progress and not stopped:
                 progress(done, float(losses[-1]))
                 report_at = now + _PROGRESS_EVERY
-            if now - then <= _CHUNK_SECONDS:
-                size = min(2 * size, chunk.longest)
-            elif size > 1 and now - then > 4 * _CHUNK_SECONDS:
-                size //= 2
-            then = perf_counter()
-        outcome = Outcome.CONVERGED if sizes[k - 1] <= flat else Outcome.EXHAUSTED
-        if broken[k - 1]:
-            outcome = Outcome.DIVERGED
-        theta = chunk.thetas[k - 1].copy()
-        final_loss = objective(theta)[0] if outcome != Outcome.DIVERGED else math.nan
+            size, then = _next_size(size, now - then, chunk.longest), perf_counter()
+        end = _End(chunk.thetas[k - 1].copy(), float(sizes[k - 1]), bool(broken[k - 1]), bool(rests[k - 1]), stopped, flat)
+        return _concluded(objective, log, watch, done, end)
+
+
+class _End(NamedTuple):
+    """The last epoch of a training."""
+
+    theta: Array  # (p,), after it
+    gradient_norm: float
+    broken: bool
+    rested: bool
+    stopped: bool  # before the epochs were used up
+    flat: float  # gradient norm that counts as such
+
+
+def _concluded(objective: Objective, log: _Log, watch: _Watch | None, epochs: int, end: _End) -> Trace:
+    """What a training has come to."""
     loss, gradient_norm, seconds = log.columns()
-    if outcome != Outcome.DIVERGED and (not math.isfinite(final_loss) or _rises(loss, final_loss)):
-        outcome = Outcome.DIVERGED
-    thetas, steps = log.weights(theta)
-    return Trace(loss, gradient_norm, thetas, seconds, final_loss, outcome, steps)
+    best, validation = watch.result(epochs) if watch else (None, None)
+    thetas, steps = log.weights(end.theta)
+    outcome, final_loss = Outcome.DIVERGED, math.nan
+    if not end.broken:
+        final_loss, gradient = objective(end.theta)
+        flat = end.gradient_norm <= end.flat and (end.rested or norm(gradient) <= end.flat)
+        if math.isfinite(final_loss) and not _rises(loss, final_loss):
+            outcome = Outcome.CONVERGED if flat else Outcome.STOPPED if end.stopped else Outcome.EXHAUSTED
+    chosen = watch.weights if watch and best is not None and outcome != Outcome.DIVERGED else None
+    if chosen is None:
+        best = None
+    else:
+        final_loss = objective(chosen)[0]
+    return Trace(loss, gradient_norm, thetas, seconds, final_loss, outcome, steps, validation, best, chosen)
+
+
+def _next_size(size: int, seconds: float, longest: int) -> int:
+    """How many epochs the next chunk has, after one that took so long."""
+    if seconds <= _CHUNK_SECONDS:
+        return min(2 * size, longest)
+    return size // 2 if size > 1 and seconds > 4 * _CHUNK_SECONDS else size
 
 
 class _Chunk:
@@ -178,7 +226,40 @@ class _Chunk:
         self.values: list[float] = []
         self.gradients: Array = np.empty((self.longest, parameters), kind)
         self.thetas: Array = aligned((padded, self.longest), kind).T[:, :parameters]  # after each step
+        self.start: Array = np.zeros(parameters, kind)  # before the first
         self.rows = list(zip(self.gradients, self.thetas, strict=True))
+
+    def before(self, epochs: int) -> Array:
+        """The weights before the step of each of the first epochs, (epochs, p)."""
+        return np.concatenate([self.start[None], self.thetas[: max(epochs - 1, 0)]])[:epochs]
+
+
+class _Watch:
+    """The loss on the rows held out, and the weights with the least of it."""
+
+    def __init__(self, objective: Objective, patience: int | None) -> None:
+        self._objective, self._patience = objective, patience
+        self._seen: list[Array] = []
+        self._epochs = 0
+        self._least, self._best = math.inf, 0
+        self.weights: Array = np.zeros(0)
+
+    def see(self, thetas: Array) -> int | None:
+        """Evaluate the weights of the next epochs, (k, p); at which of them patience has come to its end."""
+        values = np.asarray(self._objective(thetas)[0], np.float64) if len(thetas) else np.zeros(0)
+        self._seen.append(values)
+        first = self._epochs
+        self._epochs += len(values)
+        for j, value in enumerate(values.tolist()):
+            if value < self._least or first + j == 0:
+                self._least, self._best, self.weights = value, first + j, thetas[j].copy()
+            if self._patience is not None and first + j - self._best >= self._patience:
+                return j  # what comes after is thrown away, and must not be the best
+        return None
+
+    def result(self, epochs: int) -> tuple[int | None, Array]:
+        """The best epoch, where patience asks for it, and the losses of so many epochs, (epochs,)."""
+        return (None if self._patience is None else self._best), np.concatenate(self._seen)[:epochs]
 
 
 def _descend(

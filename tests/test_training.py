@@ -287,13 +287,14 @@ def plainly(name: str, A: Array, y: Array, rate: float, epochs: int, tolerance: 
     with np.errstate(over="ignore", invalid="ignore"):
         for _ in range(epochs):
             value, gradient = objective(theta)
-            theta = theta + gradient * -rate
-            thetas.append(theta)
             rows.append((value, norm(gradient)))
+            flat = tolerance > 0 and rows[-1][1] <= tolerance * rows[0][1]
+            if not (flat and stop_early):
+                theta = theta + gradient * -rate
+            thetas.append(theta)
             if not np.isfinite(rows[-1]).all():
                 outcome = Outcome.DIVERGED
                 break
-            flat = tolerance > 0 and rows[-1][1] <= tolerance * rows[0][1]
             outcome = Outcome.CONVERGED if flat else Outcome.EXHAUSTED
             if flat and stop_early:
                 break
