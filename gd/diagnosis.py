@@ -11,30 +11,39 @@ import numpy as np
 
 from gd.backends import Objective
 from gd.data import Array
-from gd.problems import least_squares
+from gd.optimum import minimum
+from gd.problems import Problem, least_squares, ridge
+from gd.theory import PLAIN, Law
 from gd.training import Trace
 
-__all__ = ["Diagnosis", "GradientCheck", "Spectrum", "check_gradient", "diagnose", "spectrum"]
+__all__ = ["Diagnosis", "GradientCheck", "Spectrum", "check_gradient", "diagnose", "excess", "spectrum", "surroundings"]
 
 _CLOSE = 1e-6  # of the first excess loss: where a descent counts as having arrived
 _MOST_EPOCHS = 10**12
 _BLOCK = 16_384  # rows, or epochs
+_LONGEST = 2**20  # epochs of a descent that swings, which are looked at one by one
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Spectrum:
-    """The mean squared error as a parabola: J(θ) = J* + ½ (θ - θ*)ᵀ H (θ - θ*), with H = V diag(λ) Vᵀ."""
+    """The loss as a parabola: J(θ) = J* + ½ (θ - θ*)ᵀ H (θ - θ*), with H = V diag(λ) Vᵀ.
+
+    The mean squared error is that, with an L2 penalty too; of another loss it is what touches it at its optimum.
+    """
 
     eigenvalues: Array  # (p,), λ ascending; those that rounding cannot tell from 0 are 0
     vectors: Array  # (p, p), V, one eigenvector a column
     optimum: Array  # (p,), θ*; the shortest one where several are
     optimum_loss: float  # J*
     start: Array  # (p,), Vᵀ(0 - θ*): where a descent from zero begins, in eigenvectors
-    root: Array  # (p, p), S with SᵀS = H/2: ‖S δ‖ is the root mean square of the predictions by weights δ
+    root: Array  # (p, p), S with SᵀS = H/2
+    predictions: Array  # (p, p), S with ‖S δ‖ the root mean square of the linear predictions by weights δ
+    quadratic: bool = True  # whether the loss is that parabola
+    attained: bool = True  # whether there is an optimum, or else how far its search came
 
     @property
     def stable_below(self) -> float:
-        """Limit of a stable step, 2/λmax."""
+        """Limit of a stable step of plain descent, 2/λmax."""
         return _over(2.0, float(self.eigenvalues[-1]))
 
     @property
@@ -46,7 +55,7 @@ class Spectrum:
     @property
     def best_rate(self) -> float:
         """The fixed step under which the slowest direction is fastest, 2/(λmin + λmax) over directions that curve."""
-        return _over(2.0, self._least + float(self.eigenvalues[-1]))
+        return _over(2.0, self.least + float(self.eigenvalues[-1]))
 
     @property
     def condition(self) -> float:
@@ -54,55 +63,80 @@ class Spectrum:
         return _over(float(self.eigenvalues[-1]), float(self.eigenvalues[0]))
 
     @property
-    def _least(self) -> float:
+    def least(self) -> float:
+        """The smallest curvature that is not 0; 0 where all are."""
         return float(min(self.eigenvalues[self.eigenvalues > 0], default=0.0))
 
-    def contraction(self, rate: float) -> float:
-        """The factor by which the slowest direction shrinks an epoch, max |1 - αλ|; the theoretical rate of the descent."""
-        curved = self.eigenvalues[self.eigenvalues > 0]
-        return float(np.abs(1 - rate * curved).max(initial=0.0))
+    def contraction(self, rate: float, law: Law = PLAIN) -> float:
+        """The factor by which the slowest direction shrinks an epoch, max |1 - αλ| of plain descent: its theoretical rate."""
+        return law.contraction(rate, self.eigenvalues[self.eigenvalues > 0])
 
     def excess(self, theta: Array) -> Array:
-        """J(θ) - J*, (k,), of weights (k, p), without the cancellation of subtracting two losses."""
+        """J(θ) - J* of the parabola, (k,), of weights (k, p), without the cancellation of subtracting two losses."""
         with np.errstate(over="ignore", invalid="ignore"):
             further = (theta - self.optimum) @ self.root.T
             return np.asarray(np.vecdot(further, further))
 
-    def predicted_excess(self, rate: float, epochs: Array) -> Array:
-        """J(θ) - J* after so many exact steps from zero, ½ Σ λᵢ cᵢ² (1 - αλᵢ)²ᵗ, (k,)."""
+    def predicted_excess(self, rate: float, epochs: Array, law: Law = PLAIN) -> Array:
+        """J(θ) - J* after so many exact steps from zero, ½ Σ λᵢ cᵢ² (eₜ/e₀)², (k,); of plain descent eₜ/e₀ = (1 - αλᵢ)ᵗ."""
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):
             energy = self.eigenvalues * self.start**2 / 2
-            factors = np.abs(1 - rate * self.eigenvalues)
             excess = np.empty(len(epochs))
             for start in range(0, len(epochs), _BLOCK):  # a million epochs need no (k, p)
                 block = slice(start, start + _BLOCK)
-                excess[block] = (factors[None, :] ** (2.0 * np.asarray(epochs[block])[:, None])) @ energy
+                excess[block] = law.distances(rate, self.eigenvalues, np.asarray(epochs[block])) ** 2 @ energy
             return excess
 
-    def epochs_to(self, rate: float, share: float = _CLOSE) -> float:
+    def epochs_to(self, rate: float, share: float = _CLOSE, law: Law = PLAIN) -> float:
         """Epochs until the excess loss has fallen to this share of its first value; infinite where it never does."""
-        first = float(self.predicted_excess(rate, np.zeros(1))[0])
+        first = float(self.predicted_excess(rate, np.zeros(1), law)[0])
         if first == 0:
             return 0
-        if rate >= self.stable_below:
+        if rate >= law.stable_below(float(self.eigenvalues[-1])):
             return math.inf
+        if law.decay:
+            return self._epochs_of_a_swing(rate, share * first, law)
         low, high = 0, 1
         while not self.predicted_excess(rate, np.array([high]))[0] <= share * first:
             low, high = high, 2 * high
             if high > _MOST_EPOCHS:
                 return math.inf
-        while high - low > 1:  # below the stable limit the excess only falls
+        while high - low > 1:  # below the stable limit the excess of plain descent only falls
             middle = (low + high) // 2
             reached = self.predicted_excess(rate, np.array([middle]))[0] <= share * first
             low, high = (low, middle) if reached else (middle, high)
         return high
+
+    def _epochs_of_a_swing(self, rate: float, excess: float, law: Law) -> float:
+        """The first epoch with so little excess, among those that are looked at; a velocity makes it swing."""
+        begin = 0
+        while begin < _LONGEST:
+            until = max(2 * begin, 1024)
+            low = np.flatnonzero(self.predicted_excess(rate, np.arange(begin, until), law) <= excess)
+            if len(low):
+                return begin + int(low[0])
+            begin = until
+        return math.inf
+
+    def through(self, P: Array) -> Spectrum:
+        """The same loss as a function of φ, where θ = P φ, (p, p): what a preconditioned descent sees."""
+        root, p = self.root @ P, len(P)
+        optimum = np.linalg.solve(P, self.optimum)
+        _, sizes, Vt = np.linalg.svd(root)
+        sizes, vectors = sizes[::-1], Vt.T[:, ::-1]
+        values = np.where(sizes <= sizes[-1] * p * float(np.finfo(np.float64).eps), 0.0, 2 * sizes**2)
+        return Spectrum(
+            values, np.ascontiguousarray(vectors), optimum, self.optimum_loss, -(vectors.T @ optimum), root,
+            self.predictions @ P, self.quadratic, self.attained,
+        )  # fmt: skip
 
     def save(self, path: Path) -> None:
         """Write the spectrum to a file, so that a path can travel and not a matrix."""
         with path.open("wb") as file:
             np.savez(
                 file, eigenvalues=self.eigenvalues, vectors=self.vectors, optimum=self.optimum,
-                optimum_loss=self.optimum_loss, start=self.start, root=self.root,
+                optimum_loss=self.optimum_loss, start=self.start, root=self.root, predictions=self.predictions,
+                quadratic=self.quadratic, attained=self.attained,
             )  # fmt: skip
 
     @classmethod
@@ -111,12 +145,12 @@ class Spectrum:
         with np.load(path) as saved:
             return cls(
                 saved["eigenvalues"], saved["vectors"], saved["optimum"], float(saved["optimum_loss"]), saved["start"],
-                saved["root"],
+                saved["root"], saved["predictions"], bool(saved["quadratic"]), bool(saved["attained"]),
             )  # fmt: skip
 
 
-def spectrum(X: Array, y: Array) -> Spectrum:
-    """Curvature and optimum of the mean squared error of a linear model.
+def spectrum(X: Array, y: Array, l2: float = 0.0, penalised: Array | None = None) -> Spectrum:
+    """Curvature and optimum of the mean squared error of a linear model, with an L2 penalty or without.
 
     From the triangle R of X's QR decomposition and its singular values σ, with λ = 2 σ²/n: the Hessian 2 XᵀX/n itself would
     square the condition number, and with columns far from zero lose the directions that matter. R is made block by block, so
@@ -127,21 +161,26 @@ def spectrum(X: Array, y: Array) -> Spectrum:
     Args:
         X: the design matrix, a column of ones last where there is an intercept, float64, (n, p).
         y: targets, float64, (n,).
+        l2: κ of the penalty, as in `gd.problems.ridge`.
+        penalised: 1 for each weight that it is on, else 0, (p,); needed where there is one.
 
     Source:
         Golub and Van Loan, Matrix Computations, 4th edition, 5.3 (least squares by QR).
     """
     n, p = X.shape
-    R = np.zeros((0, p + 1))
-    for start in range(0, n, _BLOCK):
-        rows = slice(start, start + _BLOCK)
-        R = np.asarray(np.linalg.qr(np.vstack([R, np.column_stack([X[rows], y[rows]])]), mode="r"))
-    R = np.vstack([R, np.zeros((p + 1 - len(R), p + 1))])  # where there are fewer rows than columns
+    R = _triangle(X, y)
+    predictions = R[:p, :p] / math.sqrt(n)
+    problem = least_squares(X, y)
+    if l2:
+        assert penalised is not None
+        problem = ridge(problem, l2, penalised)
+        held = np.column_stack([np.diag(math.sqrt(l2 * n) * penalised), np.zeros(p)])  # rows that say that weights are 0
+        R = np.asarray(np.linalg.qr(np.vstack([R, held]), mode="r"))
     U, sizes, Vt = np.linalg.svd(R[:p, :p])
     U, sizes, vectors = U[:, ::-1], sizes[::-1], Vt.T[:, ::-1]  # ascending
     flat = sizes <= sizes[-1] * max(n, p) * float(np.finfo(np.float64).eps)
     values = np.where(flat, 0.0, 2 / n * sizes**2)
-    evaluate = least_squares(X, y).value_and_gradient
+    evaluate = problem.value_and_gradient
     if flat.any() and (scaled := _scaled(R[:p, :p], max(n, p))) is not None:
         B, size = scaled
         W, longest, _ = np.linalg.svd(np.linalg.inv(B) / size[:, None])
@@ -150,11 +189,42 @@ def spectrum(X: Array, y: Array) -> Spectrum:
         optimum = np.linalg.solve(B, R[:p, p]) / size
     else:
         optimum = vectors @ np.divide(U.T @ R[:p, p], sizes, out=np.zeros(p), where=~flat)
-        _, gradient = evaluate(optimum, X, y)
+        _, gradient = evaluate(optimum, *problem.arrays)
         optimum = optimum - vectors @ np.divide(vectors.T @ gradient, values, out=np.zeros(p), where=~flat)
-    loss, _ = evaluate(optimum, X, y)
+    loss, _ = evaluate(optimum, *problem.arrays)
     root = R[:p, :p] / math.sqrt(n)
-    return Spectrum(values, np.ascontiguousarray(vectors), optimum, float(loss), -(vectors.T @ optimum), root)
+    return Spectrum(values, np.ascontiguousarray(vectors), optimum, float(loss), -(vectors.T @ optimum), root, predictions)
+
+
+def surroundings(problem: Problem, X: Array, penalty: Array | None = None) -> Spectrum:
+    """The optimum of another loss, and its curvature there, without that of an L1 penalty, which has none.
+
+    Args:
+        problem: with a Hessian, bound to float64 arrays.
+        X: its design matrix, (n, p).
+        penalty: κ of an L1 penalty on each weight, (p,); none when None.
+    """
+    n, p = X.shape
+    found = minimum(problem, p, penalty)
+    assert problem.hessian is not None
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        H = problem.hessian(found.theta, *problem.arrays)
+    values, vectors = np.linalg.eigh((H + H.T) / 2)
+    values = np.where(values <= values[-1] * max(n, p) * float(np.finfo(np.float64).eps), 0.0, values)
+    root = (vectors * np.sqrt(values / 2)).T
+    predictions = _triangle(X, np.zeros(n))[:p, :p] / math.sqrt(n)
+    start = -(vectors.T @ found.theta)
+    return Spectrum(values, vectors, found.theta, found.loss, start, root, predictions, quadratic=False, attained=found.finite)
+
+
+def _triangle(X: Array, y: Array) -> Array:
+    """R of the QR decomposition of [X, y], made block by block, (p + 1, p + 1)."""
+    n, p = X.shape
+    R = np.zeros((0, p + 1))
+    for start in range(0, n, _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        R = np.asarray(np.linalg.qr(np.vstack([R, np.column_stack([X[rows], y[rows]])]), mode="r"))
+    return np.vstack([R, np.zeros((p + 1 - len(R), p + 1))])  # where there are fewer rows than columns
 
 
 def _scaled(R: Array, rows: int) -> tuple[Array, Array] | None:
@@ -219,18 +289,20 @@ def check_gradient(objective: Objective, spectrum: Spectrum) -> GradientCheck:
 class Diagnosis:
     """What the data's curvature says about a descent with a given step."""
 
-    spectrum: Spectrum
+    spectrum: Spectrum  # in the coordinates that the descent sees
     rate: float
-    predicted_epochs: float  # until the excess loss is 1e-6 of its first value, at this rate; may be infinite
-    predicted_epochs_best: float  # the same at the best rate
+    law: Law | None  # the recurrence of the descent; None where the step is no linear function of the gradients
+    predicted_epochs: float  # until the excess loss is 1e-6 of its first value, at this rate; may be infinite; NaN without law
+    predicted_epochs_best: float  # the same at the best rate of plain descent
     excess_loss: float  # J - J* where training ended, of the backend that ended furthest from the optimum
     gradients: tuple[GradientCheck, ...]  # one a backend
     rank: int  # of the design matrix, of as many columns as there are parameters
 
 
 def diagnose(
-    spectrum: Spectrum, rate: float, traces: Sequence[Trace], gradients: Sequence[GradientCheck], rank: int | None = None
-) -> Diagnosis:
+    spectrum: Spectrum, rate: float, traces: Sequence[Trace], gradients: Sequence[GradientCheck], rank: int | None = None,
+    law: Law | None = PLAIN, seen: Spectrum | None = None,
+) -> Diagnosis:  # fmt: skip
     """Put the curvature, the step and the traces together.
 
     Args:
@@ -239,17 +311,34 @@ def diagnose(
         traces: one a backend.
         gradients: one a backend, in the same order.
         rank: of the design matrix, from `gd.degeneracy`; the directions that curve when None.
+        law: of the descent, where the theory has one.
+        seen: the spectrum in the coordinates of a preconditioned descent; the same when None.
     """
-    ends = np.array([trace.theta[-1] for trace in traces], dtype=np.float64)
+    seen = seen or spectrum
+    if not spectrum.quadratic:
+        law = None
     return Diagnosis(
-        spectrum=spectrum,
+        spectrum=seen,
         rate=rate,
-        predicted_epochs=spectrum.epochs_to(rate),
-        predicted_epochs_best=spectrum.epochs_to(spectrum.best_rate) if spectrum.best_rate < math.inf else 0,
-        excess_loss=float(spectrum.excess(ends).max()),
+        law=law,
+        predicted_epochs=math.nan if law is None else seen.epochs_to(rate, law=law),
+        predicted_epochs_best=math.nan if law is None else seen.epochs_to(seen.best_rate) if seen.best_rate < math.inf else 0,
+        excess_loss=max(float(excess(spectrum, trace.end[None], [trace.final_loss])[0]) for trace in traces),
         gradients=tuple(gradients),
         rank=int(np.count_nonzero(spectrum.eigenvalues)) if rank is None else rank,
     )
+
+
+def excess(spectrum: Spectrum, theta: Array, loss: Sequence[float] | Array) -> Array:
+    """J(θ) - J*, (k,), of weights (k, p) and their losses (k,): of a parabola from the weights, else the losses' difference.
+
+    Below the optimum's loss, where only rounding leads, it is 0; NaN where there is no optimum.
+    """
+    if spectrum.quadratic:
+        return spectrum.excess(theta.astype(np.float64))
+    if not spectrum.attained:
+        return np.full(len(theta), math.nan)
+    return np.maximum(np.asarray(loss, np.float64) - spectrum.optimum_loss, 0.0)
 
 
 def _over(numerator: float, denominator: float) -> float:

@@ -27,6 +27,7 @@ __all__ = [
     "gradient_descent",
     "momentum",
     "nesterov",
+    "preconditioned",
     "proximal",
     "rmsprop",
     "stepwise",
@@ -244,6 +245,27 @@ def proximal(optimizer: Optimizer, learning_rate: float | Schedule, penalty: Arr
         return nearer - theta, (t + 1, inner)
 
     return Optimizer(lambda theta: (0, optimizer.init(theta)), update)
+
+
+def preconditioned(optimizer: Optimizer, P: Array) -> Optimizer:
+    """The same descent in other coordinates φ, where θ = P φ: its gradients are Pᵀ∇J(θ), and a step s leads θ on by P s.
+
+    With P = H^-½ of the Hessian plain descent is Newton's method; with the diagonal of it, Jacobi's.
+
+    Args:
+        optimizer: of φ; it is told θ, which decays of weights would need in φ.
+        P: not singular, (p, p).
+
+    Source:
+        Nocedal and Wright (2006), Numerical optimization, 5.1 (preconditioning as a change of variables).
+    """
+
+    def update(gradient: Array, state: Any, theta: Array) -> tuple[Array, Any]:
+        Q = P.astype(theta.dtype, copy=False)
+        step, state = optimizer.update(gradient @ Q, state, theta)
+        return Q @ step, state
+
+    return Optimizer(optimizer.init, update)
 
 
 def constant(rate: float) -> Schedule:

@@ -39,6 +39,7 @@ class Problem(NamedTuple):
     arrays: tuple[Array, ...]
     value: Callable[..., Any]  # (θ (…, p), *arrays) -> J (…)                                 for autograd to differentiate
     value_and_gradient: Callable[..., tuple[Any, Array]]  # (θ (…, p), *arrays) -> J (…), ∇J (…, p)  derived by hand
+    hessian: Callable[..., Array] | None = None  # (θ (p,), *arrays) -> ∇²J (p, p), to find the optimum by
 
 
 def design(X: Array, intercept: bool, dtype: DTypeLike = np.float64) -> Array:
@@ -113,7 +114,10 @@ def least_squares(X: Array, y: Array) -> Problem:
         gradient *= 2 * per_row
         return square * per_row, gradient
 
-    return Problem((X, y), value, value_and_gradient)
+    def hessian(theta: Array, X: Array, y: Array) -> Array:
+        return 2 * per_row * (X.T @ X)
+
+    return Problem((X, y), value, value_and_gradient, hessian)
 
 
 def from_moments(moments: Moments, scaling: Scaling, intercept: bool) -> Problem:
@@ -181,7 +185,11 @@ def huber(X: Array, y: Array, delta: float) -> Problem:
         c = r.clip(-delta, delta)
         return np.vecdot(c, r - c / 2) * per_row, c @ X * per_row  # loss; backward pass
 
-    return Problem((X, y), value, value_and_gradient)
+    def hessian(theta: Array, X: Array, y: Array) -> Array:
+        within = X[np.abs(X @ theta - y) <= delta]
+        return np.asarray(per_row * (within.T @ within))
+
+    return Problem((X, y), value, value_and_gradient, hessian)
 
 
 def logistic(X: Array, y: Array) -> Problem:
@@ -216,7 +224,13 @@ def logistic(X: Array, y: Array) -> Problem:
         gradient = (expit(u) * sign) @ X * per_row  # backward pass
         return np.logaddexp(u, 0).sum(-1) * per_row, gradient  # loss
 
-    return Problem((X, 1 - 2 * y), value, value_and_gradient)
+    def hessian(theta: Array, X: Array, sign: Array) -> Array:
+        from scipy.special import expit  # noqa: PLC0415
+
+        z = X @ theta
+        return np.asarray(X.T @ (X * (expit(z) * expit(-z) * per_row)[:, None]))
+
+    return Problem((X, 1 - 2 * y), value, value_and_gradient, hessian)
 
 
 def poisson(X: Array, y: Array) -> Problem:
@@ -249,7 +263,10 @@ def poisson(X: Array, y: Array) -> Problem:
         expected = np.exp(z)
         return (expected - y * z + saturated).sum(-1) * per_row, (expected - y) @ X * per_row  # loss; backward pass
 
-    return Problem((X, y, saturated), value, value_and_gradient)
+    def hessian(theta: Array, X: Array, y: Array, saturated: Array) -> Array:
+        return np.asarray(X.T @ (X * (np.exp(X @ theta) * per_row)[:, None]))
+
+    return Problem((X, y, saturated), value, value_and_gradient, hessian)
 
 
 def ridge(problem: Problem, penalty: float, penalised: ArrayLike) -> Problem:
@@ -279,7 +296,12 @@ def ridge(problem: Problem, penalty: float, penalised: ArrayLike) -> Problem:
         held = theta * penalised
         return loss + penalty * np.vecdot(held, theta), gradient + 2 * penalty * held
 
-    return Problem((np.asarray(penalised, problem.arrays[0].dtype), *problem.arrays), value, value_and_gradient)
+    def hessian(theta: Array, penalised: Array, *arrays: Array) -> Array:
+        assert problem.hessian is not None
+        return problem.hessian(theta, *arrays) + np.diag(2 * penalty * penalised)
+
+    arrays = (np.asarray(penalised, problem.arrays[0].dtype), *problem.arrays)
+    return Problem(arrays, value, value_and_gradient, None if problem.hessian is None else hessian)
 
 
 def _linear(theta: Any, X: Any) -> Any:

@@ -16,6 +16,7 @@ import numpy as np
 from gd import backends
 from gd.backends import Objective
 from gd.data import Array, Scaling, standardize
+from gd.descent import told_subgradients, with_l1
 from gd.optimizers import (
     Optimizer,
     Schedule,
@@ -124,7 +125,7 @@ class _Descent(BaseEstimator):  # type: ignore[misc]
             curvature += 2 * self.l2
         objective, penalty = backends.get(self.backend).objective(problem), self.l1 * penalised
         if self.l1:
-            objective = _with_l1(objective, penalty)
+            objective = with_l1(objective, penalty)
         rate = self.learning_rate if self.learning_rate != "auto" else self._first_rate(objective, p, curvature)
         for _ in range(_HALVINGS if self.learning_rate == "auto" else 1):
             optimizer = self._stepping(rate, penalty)
@@ -163,7 +164,7 @@ class _Descent(BaseEstimator):  # type: ignore[misc]
             if not self.l1:
                 return plain
             gain = 1 if self.optimizer == "gradient_descent" else 1 / (1 - _DECAY)  # momentum's, of a lasting gradient
-            return _told_subgradients(proximal(plain, rate, gain * penalty), penalty)
+            return told_subgradients(proximal(plain, rate, gain * penalty), penalty)
         planned = cosine(rate, self.epochs) if self.learning_rate == "auto" and self.optimizer != "adagrad" else rate
         return adamw(planned, weight_decay=self.l2) if self.optimizer == "adamw" else _ADAPTIVE[self.optimizer](planned)
 
@@ -172,30 +173,6 @@ class _Descent(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)
         return np.asarray(X @ self.coef_.T + self.intercept_)
-
-
-def _with_l1(objective: Objective, penalty: Array) -> Objective:
-    """A loss with Σ κⱼ |θⱼ| and its shortest subgradient, which is zero at the minimum and nowhere else."""
-
-    def evaluate(theta: Array) -> tuple[Any, Array]:
-        value, gradient = objective(theta)
-        at_zero = np.sign(gradient) * np.maximum(np.abs(gradient) - penalty, 0)
-        return value + float(penalty @ np.abs(theta)), np.where(theta == 0, at_zero, gradient + penalty * np.sign(theta))
-
-    return evaluate
-
-
-def _told_subgradients(optimizer: Optimizer, penalty: Array) -> Optimizer:
-    """A proximal optimizer that is told the shortest subgradient: without the penalty's part, its own step adds that.
-
-    At a weight of zero that the penalty holds there, the gradient itself is not known; that it stays there is.
-    """
-
-    def update(gradient: Array, state: Any, theta: Array) -> tuple[Array, Any]:
-        side = np.where(theta == 0, -np.sign(gradient), np.sign(theta))
-        return optimizer.update(gradient - penalty * side, state, theta)
-
-    return Optimizer(optimizer.init, update)
 
 
 class GradientDescentRegressor(RegressorMixin, _Descent):  # type: ignore[misc]

@@ -156,7 +156,7 @@ def train(
                 flat = tolerance * float(sizes[0])
             broken = ~(np.isfinite(losses) & np.isfinite(sizes))
             rests = sizes <= flat if stop_early else np.zeros(len(sizes), bool)
-            ended = int(np.argmax(np.append(broken | rests, True)))  # noqa: FBT003
+            ended = int(np.argmax(np.append(broken | rests, True)))
             k = min(ended + 1, len(losses))
             if watch and (enough := watch.see(chunk.before(k))) is not None:
                 ended, k = enough, enough + 1

@@ -77,7 +77,8 @@ def _gd(path: str, names: tuple[str, ...]) -> Any:
     with _phase("fit"):
         scaling = moments.scaling(center=True)
         problem = from_moments(moments, scaling, intercept=True)
-        step = gradient_descent(spectrum(*problem.arrays).auto_rate)
+        A, b = problem.arrays
+        step = gradient_descent(spectrum(A, b).auto_rate)
         p = problem.arrays[0].shape[1]
         traces = [train(backend.objective(problem), p, step, epochs=epochs) for backend in made]
         return scaling.to_units(traces[-1].theta[-1], intercept=True)

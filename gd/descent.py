@@ -1,0 +1,324 @@
+"""From the settings of a training and one data set to the descent: its loss, its steps, and the theory of them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from gd.backends import Objective
+from gd.data import Array
+from gd.diagnosis import Spectrum, spectrum, surroundings
+from gd.optimizers import (
+    Optimizer,
+    Schedule,
+    adagrad,
+    adam,
+    adamw,
+    constant,
+    cosine,
+    exponential,
+    gradient_descent,
+    momentum,
+    nesterov,
+    preconditioned,
+    proximal,
+    rmsprop,
+    stepwise,
+    warm_up,
+)
+from gd.optimum import minimum
+from gd.problems import Problem, huber, least_squares, logistic, notebook, poisson, ridge
+from gd.settings import Training
+from gd.theory import PLAIN, Law
+from gd.training import Outcome, train
+
+__all__ = ["Descent", "Found", "settle", "told_subgradients", "with_l1"]
+
+_ROBUST = 1.345  # robust standard deviations: 95 % of the efficiency of least squares where errors are normal
+_NORMAL = 0.6744897501960817  # median absolute deviation of the standard normal distribution
+_STEEPNESS = {"mse": 2.0, "notebook": 2.0, "huber": 1.0, "logistic": 0.25, "poisson": 1.0}  # largest curvature by ‖A‖²/n
+_FEW = 10.0  # epochs of all: no direction is waited for that is slower than so large a part of them
+_TRIED = 50  # epochs of a trial
+_HALVINGS = 50
+_ROUNDING = 1e-9  # of a loss: what a descent that begins at its minimum may rise by
+_USUAL = {"adam": 0.9, "adamw": 0.9, "rmsprop": 0.99}
+
+Found = Literal["set", "curvature", "bound", "trial", "first-step", "sweep", "search"]
+"""How a learning rate was found: as set, from the curvature at the optimum, from a bound of the curvature anywhere, by trials
+that begin there, as the longest step of a weight that the curvature would make first, as the best of several, or anew at each
+epoch."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Descent:
+    """The settings of a training, settled for one data set."""
+
+    training: Training
+    rate: float
+    found: Found
+    decay: float | None = None  # β or ρ, of an optimizer that has one
+    delta: float | None = None  # of Huber's loss
+    l2: float = 0.0
+    steepest: float = 0.0  # largest curvature that the descent can meet; 0 where it has no bound
+    null_loss: float = math.nan  # the least loss of a constant model; NaN of the mean squared error
+    P: Array | None = None  # (p, p), of a preconditioned descent: θ = P φ, and the steps are those of φ
+
+    def penalised(self, p: int) -> Array:
+        """1 for each weight, 0 for the intercept, (p,)."""
+        marks = np.ones(p)
+        marks[p - self.training.intercept :] = 0
+        return marks
+
+    def loss(self, design: Array, y: Array) -> Problem:
+        """The loss without penalties, as that of rows held out is given."""
+        name = self.training.loss
+        if name == "huber":
+            assert self.delta is not None
+            return huber(design, y, self.delta)
+        return {"mse": least_squares, "notebook": notebook, "logistic": logistic, "poisson": poisson}[name](design, y)
+
+    def problem(self, design: Array, y: Array) -> Problem:
+        """What is minimised, but for an L1 penalty."""
+        loss = self.loss(design, y)
+        return ridge(loss, self.l2, self.penalised(design.shape[1])) if self.l2 else loss
+
+    def bound(self, objective: Objective, p: int) -> Objective:
+        """An objective with all penalties, out of one that a backend has bound."""
+        return with_l1(objective, self.training.l1 * self.penalised(p)) if self.training.l1 else objective
+
+    def schedule(self, rate: float) -> Schedule:
+        """The learning rate of each epoch."""
+        training = self.training
+        factor = training.schedule_factor
+        if training.planned == "step":
+            every = training.schedule_every or max(training.epochs // 3, 1)
+            planned = stepwise(rate, every, 0.1 if factor == "auto" else factor)
+        elif training.planned == "exponential":
+            planned = exponential(rate, (0.01 if factor == "auto" else factor) ** (1 / training.epochs))
+        elif training.planned == "cosine":
+            planned = cosine(rate, training.epochs)
+        else:
+            planned = constant(rate)
+        return warm_up(planned, training.warm_up)
+
+    def optimizer(self, rate: float, p: int) -> Optimizer:
+        """Turns gradients of `bound` into steps; line searches and batches come around it."""
+        training = self.training
+        changes = training.planned != "constant" or training.warm_up
+        along: float | Schedule = self.schedule(rate) if changes else rate
+        made = self._stepping(along)
+        if training.l1:
+            gain = 1.0 if training.optimizer == "gradient-descent" else 1 / (1 - (self.decay or 0.0))  # of a lasting gradient
+            penalty = training.l1 * self.penalised(p)
+            made = told_subgradients(proximal(made, along, gain * penalty), penalty)
+        return preconditioned(made, self.P) if self.P is not None else made
+
+    def _stepping(self, along: float | Schedule) -> Optimizer:
+        training, decay = self.training, self.decay or 0.0
+        made: dict[str, Any] = {
+            "gradient-descent": lambda: gradient_descent(along),
+            "momentum": lambda: momentum(along, decay),
+            "nesterov": lambda: nesterov(along, decay),
+            "adagrad": lambda: adagrad(along),
+            "rmsprop": lambda: rmsprop(along, decay),
+            "adam": lambda: adam(along, decay),
+            "adamw": lambda: adamw(along, decay, weight_decay=training.weight_decay),
+        }
+        optimizer: Optimizer = made[training.optimizer]()
+        return optimizer
+
+    @property
+    def law(self) -> Law | None:
+        """The recurrence of the steps; None where they follow none that is linear."""
+        training = self.training
+        fixed = training.planned == "constant" and not training.warm_up and training.learning_rate != "search"
+        if training.adaptive or training.stochastic or training.l1 or not fixed:
+            return None
+        if training.optimizer == "gradient-descent":
+            return PLAIN
+        return Law("momentum" if training.optimizer == "momentum" else "nesterov", self.decay or 0.0)
+
+    def save(self, path: Path) -> None:
+        """Write all but the settings to a file, so that a path can travel."""
+        values: dict[str, Any] = {
+            name: getattr(self, name)
+            for name in ("rate", "found", "decay", "delta", "l2", "steepest", "null_loss", "P")
+            if getattr(self, name) is not None
+        }
+        with path.open("wb") as file:
+            np.savez(file, **values)
+
+    @classmethod
+    def load(cls, path: Path, training: Training) -> Descent:
+        """Read what `save` wrote."""
+        with np.load(path) as saved:
+            values = {name: saved[name] if name == "P" else saved[name].item() for name in saved.files}
+        return cls(training, **values)
+
+
+def settle(training: Training, design: Array, y: Array, l2: float = 0.0) -> tuple[Descent, Spectrum]:
+    """Find the optimum of a data set, and from the curvature there all settings that are to be found out.
+
+    Args:
+        training: the settings.
+        design: the design matrix, (n, p).
+        y: targets, (n,).
+        l2: κ of the L2 penalty.
+
+    Returns:
+        The settings as numbers, and the spectrum of the loss in the coordinates of the weights.
+    """
+    p = design.shape[1]
+    delta = _delta(design, y) if training.loss == "huber" and training.delta == "auto" else None
+    if training.loss == "huber" and training.delta != "auto":
+        delta = training.delta
+    draft = Descent(training, 1.0, "set", delta=delta, l2=l2)
+    penalised = draft.penalised(p)
+    penalty = training.l1 * penalised
+    quadratic = training.loss in {"mse", "notebook"} and not training.l1
+    loss = draft.problem(design, y)
+    found = spectrum(design, y, l2, penalised) if quadratic else surroundings(loss, design, penalty)
+    P = _preconditioner(training, found, l2, penalised)
+    seen = found if P is None else found.through(P)
+    steepest = float(seen.eigenvalues[-1]) if quadratic else _steepest(training, found, l2, penalised, P)
+    decay = _decay(training, seen, steepest)
+    rate, how = _rate(training, draft, design, y, seen, steepest, decay)
+    null = math.nan if training.loss in {"mse", "notebook"} else _null_loss(draft, design, y)
+    settled = Descent(training, rate, how, decay, delta, l2, steepest, null, P)
+    if training.learning_rate == "auto" and (training.loss == "poisson" or training.adaptive) and not training.stochastic:
+        settled = _tried(settled, design, y)
+    return settled, found
+
+
+def with_l1(objective: Objective, penalty: Array) -> Objective:
+    """A loss with Σ κⱼ |θⱼ| and its shortest subgradient, which is zero at the minimum and nowhere else.
+
+    Args:
+        objective: of the smooth part; θ (p,) ↦ J(θ), ∇J(θ).
+        penalty: κ of each weight, (p,).
+    """
+
+    def evaluate(theta: Array) -> tuple[Any, Array]:
+        value, gradient = objective(theta)
+        each = penalty.astype(theta.dtype, copy=False)
+        at_zero = np.sign(gradient) * np.maximum(np.abs(gradient) - each, 0)
+        slope = np.where(theta == 0, at_zero, gradient + each * np.sign(theta))
+        return value + float(each @ np.abs(theta)), slope.astype(theta.dtype, copy=False)
+
+    return evaluate
+
+
+def told_subgradients(optimizer: Optimizer, penalty: Array) -> Optimizer:
+    """A proximal optimizer that is told the shortest subgradient: without the penalty's part, its own step adds that.
+
+    At a weight of zero that the penalty holds there, the gradient itself is not known; that it stays there is.
+    """
+
+    def update(gradient: Array, state: Any, theta: Array) -> tuple[Array, Any]:
+        side = np.where(theta == 0, -np.sign(gradient), np.sign(theta))
+        return optimizer.update(gradient - (penalty * side).astype(theta.dtype, copy=False), state, theta)
+
+    return Optimizer(optimizer.init, update)
+
+
+def _delta(design: Array, y: Array) -> float:
+    """1.345 robust standard deviations of the residuals of least squares; of the target, where these are all but 0."""
+    r = y - design @ spectrum(design, y).optimum
+    for left in (r, y - np.median(y)):
+        spread = float(np.median(np.abs(left - np.median(left)))) / _NORMAL or float(left.std())
+        if spread > 1e-12 * float(np.abs(y).max(initial=0.0)):
+            return _ROBUST * spread
+    return 1.0
+
+
+def _root(found: Spectrum, steepness: float, l2: float, penalised: Array) -> Array:
+    """S with SᵀS a bound of the Hessian: the steepest that the loss of any row can be, and the penalty."""
+    parts = [math.sqrt(steepness) * found.predictions]
+    if l2:
+        parts.append(np.diag(np.sqrt(2 * l2) * penalised))
+    return np.vstack(parts)
+
+
+def _preconditioner(training: Training, found: Spectrum, l2: float, penalised: Array) -> Array | None:
+    """P under which the bound of the Hessian has a diagonal of ones, or is the identity; flat directions keep their length."""
+    if training.precondition == "none":
+        return None
+    S = _root(found, _STEEPNESS[training.loss], l2, penalised)
+    if training.precondition == "diagonal":
+        size = np.linalg.norm(S, axis=0)
+        return np.diag(1 / np.where(size > 0, size, size.max(initial=0.0) or 1.0))
+    _, sizes, Vt = np.linalg.svd(S, full_matrices=True)
+    sizes = np.append(sizes, np.zeros(len(Vt) - len(sizes)))
+    flat = sizes <= sizes[0] * max(S.shape) * float(np.finfo(np.float64).eps)
+    return np.asarray(Vt.T / np.where(flat, sizes[0] or 1.0, sizes))
+
+
+def _steepest(training: Training, found: Spectrum, l2: float, penalised: Array, P: Array | None) -> float:
+    """The largest curvature that a descent can meet; that of Poisson's loss, which has no bound, at zero and at the optimum."""
+    S = _root(found, _STEEPNESS[training.loss], l2, penalised)
+    roots = [S, math.sqrt(2) * found.root] if training.loss == "poisson" and found.attained else [S]
+    return max(float(np.linalg.norm(root if P is None else root @ P, 2)) ** 2 for root in roots)
+
+
+def _decay(training: Training, seen: Spectrum, steepest: float) -> float | None:
+    if training.optimizer in {"gradient-descent", "adagrad"}:
+        return None
+    if training.decay != "auto":
+        return training.decay
+    if training.optimizer in _USUAL:
+        return _USUAL[training.optimizer]
+    slowest = max(seen.least, steepest * (_FEW / training.epochs) ** 2)  # what is slower than that is not waited for
+    law = Law("momentum" if training.optimizer == "momentum" else "nesterov")
+    return law.best(min(slowest, steepest), steepest)[1]
+
+
+def _rate(
+    training: Training, draft: Descent, design: Array, y: Array, seen: Spectrum, steepest: float, decay: float | None
+) -> tuple[float, Found]:
+    """The learning rate to begin with, and how it was found."""
+    if isinstance(training.learning_rate, float):
+        return training.learning_rate, "set"
+    rate = 1 / steepest if steepest > 0 else 1.0
+    if training.learning_rate == "search":
+        return rate, "search"
+    if training.adaptive:
+        p = design.shape[1]
+        with np.errstate(over="ignore", invalid="ignore"):
+            _, gradient = draft.problem(design, y).value_and_gradient(np.zeros(p), *draft.problem(design, y).arrays)
+        begun = 0.1 if training.optimizer == "rmsprop" else 1.0  # √(1 - ρ): its first step is ten times as long as its rate
+        return begun * rate * (float(np.abs(gradient).max()) or 1.0), "first-step"
+    if training.optimizer == "momentum" and training.decay == "auto" and seen.quadratic and steepest > 0:
+        return (1 + math.sqrt(decay or 0.0)) ** 2 / steepest, "curvature"  # 4/(√μ + √L)² of that β
+    return rate, "curvature" if seen.quadratic else "bound"
+
+
+def _tried(descent: Descent, design: Array, y: Array) -> Descent:
+    """The same with a rate at which the first epochs do not end above the first loss, halved until it is."""
+    p, rate = design.shape[1], descent.rate
+    problem = descent.problem(design, y)
+
+    def plain(theta: Array) -> tuple[Any, Array]:
+        value, gradient = problem.value_and_gradient(theta, *problem.arrays)
+        return float(value), gradient
+
+    objective = descent.bound(plain, p)
+    for _ in range(_HALVINGS):
+        epochs = min(_TRIED, descent.training.epochs)
+        trace = train(objective, p, descent.optimizer(rate, p), epochs=epochs, keep_weights=epochs)
+        if trace.outcome != Outcome.DIVERGED and trace.final_loss <= trace.loss[0] * (1 + _ROUNDING):
+            break
+        rate /= 2
+    if rate == descent.rate and descent.found == "first-step":
+        return descent
+    return replace(descent, rate=rate, found="trial")
+
+
+def _null_loss(draft: Descent, design: Array, y: Array) -> float:
+    """The least loss of a model without features: of its intercept alone, or of none."""
+    ones = np.ones((len(y), 1))
+    loss = draft.loss(ones, y)
+    return minimum(loss, 1).loss if draft.training.intercept else float(loss.value(np.zeros(1), *loss.arrays))
