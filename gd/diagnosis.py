@@ -297,11 +297,34 @@ class Diagnosis:
     excess_loss: float  # J - J* where training ended, of the backend that ended furthest from the optimum
     gradients: tuple[GradientCheck, ...]  # one a backend
     rank: int  # of the design matrix, of as many columns as there are parameters
+    plain: Spectrum  # in the coordinates of the weights, which is another where the descent is preconditioned
+    steepest: float = math.nan  # the largest curvature that the descent can meet, in its coordinates
+
+    @property
+    def has_theory(self) -> bool:
+        """Whether every epoch's loss is predicted: of linear steps into a parabola."""
+        return self.law is not None and self.spectrum.quadratic
+
+    @property
+    def stable_below(self) -> float:
+        """Limit of a stable step, at the optimum; NaN without law."""
+        return math.nan if self.law is None else self.law.stable_below(float(self.spectrum.eigenvalues[-1]))
+
+    @property
+    def best_rate(self) -> float:
+        """The rate of plain descent under which its slowest direction is fastest; NaN of any other."""
+        return self.spectrum.best_rate if self.law == PLAIN else math.nan
+
+    def predicted_excess(self, epochs: Array) -> Array:
+        """J(θ) - J* after so many exact steps, (k,); NaN without theory."""
+        if self.law is None or not self.spectrum.quadratic:
+            return np.full(len(epochs), math.nan)
+        return self.spectrum.predicted_excess(self.rate, epochs, self.law)
 
 
 def diagnose(
     spectrum: Spectrum, rate: float, traces: Sequence[Trace], gradients: Sequence[GradientCheck], rank: int | None = None,
-    law: Law | None = PLAIN, seen: Spectrum | None = None,
+    law: Law | None = PLAIN, seen: Spectrum | None = None, steepest: float = math.nan,
 ) -> Diagnosis:  # fmt: skip
     """Put the curvature, the step and the traces together.
 
@@ -313,23 +336,25 @@ def diagnose(
         rank: of the design matrix, from `gd.degeneracy`; the directions that curve when None.
         law: of the descent, where the theory has one.
         seen: the spectrum in the coordinates of a preconditioned descent; the same when None.
+        steepest: the largest curvature that the descent can meet, in these coordinates.
     """
     seen = seen or spectrum
-    if not spectrum.quadratic:
-        law = None
+    known = law is not None and seen.quadratic
     return Diagnosis(
         spectrum=seen,
         rate=rate,
         law=law,
-        predicted_epochs=math.nan if law is None else seen.epochs_to(rate, law=law),
-        predicted_epochs_best=math.nan if law is None else seen.epochs_to(seen.best_rate) if seen.best_rate < math.inf else 0,
+        predicted_epochs=seen.epochs_to(rate, law=law) if law is not None and known else math.nan,
+        predicted_epochs_best=(seen.epochs_to(seen.best_rate) if seen.best_rate < math.inf else 0) if known else math.nan,
         excess_loss=max(float(excess(spectrum, trace.end[None], [trace.final_loss])[0]) for trace in traces),
         gradients=tuple(gradients),
         rank=int(np.count_nonzero(spectrum.eigenvalues)) if rank is None else rank,
+        plain=spectrum,
+        steepest=steepest,
     )
 
 
-def excess(spectrum: Spectrum, theta: Array, loss: Sequence[float] | Array) -> Array:
+def excess(spectrum: Spectrum, theta: Array, loss: Sequence[float | None] | Array) -> Array:
     """J(θ) - J*, (k,), of weights (k, p) and their losses (k,): of a parabola from the weights, else the losses' difference.
 
     Below the optimum's loss, where only rounding leads, it is 0; NaN where there is no optimum.

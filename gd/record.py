@@ -18,13 +18,14 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from gd.comparison import Comparison
 from gd.data import Array, DataError, Provenance, Scaling, Source, bundled
-from gd.diagnosis import Diagnosis, Spectrum
+from gd.descent import Descent, Found
+from gd.diagnosis import Diagnosis, Spectrum, excess
 from gd.dialect import Dialect
 from gd.inference import LEVEL, Estimates
 from gd.look import Look
 from gd.notation import legible
 from gd.reading import Reading
-from gd.settings import Training, preset
+from gd.settings import Precondition, Training, preset
 from gd.stream import redacted
 from gd.sweep import Sweep
 from gd.training import Outcome, Trace
@@ -32,6 +33,7 @@ from gd.training import Outcome, Trace
 __all__ = ["EpochLog", "Findings", "Previous", "Record", "Residuals", "Try", "command", "epoch_log", "failed", "trained"]
 
 _ESCAPED = "\\'"
+_ENDLESS = "there is no optimum: the loss falls for ever"
 _TOO_MANY = "more than 1,000,000,000,000 epochs"
 
 _GAPS = {
@@ -42,6 +44,12 @@ _GAPS = {
 }
 _OF_A_TERM = ("weight", "error", "t", "p", "low", "high")
 _OF_ALL = ("quantile", "residual_error", "rmse", "r2", "adjusted_r2", "f", "f_p")
+
+_TYPED = (
+    "loss", "delta", "l2", "l1", "optimizer", "decay", "weight_decay", "learning_rate", "schedule", "schedule_factor",
+    "schedule_every", "warm_up", "precondition", "batch_size", "seed", "epochs", "tolerance", "validation", "patience", "folds",
+    "keep_weights", "dtype", "method", "device",
+)  # fmt: skip
 
 _USUAL = Dialect()
 _WORDS = {"\t": "tab", " ": "space", "": "none", "'": "single"}  # what no one types
@@ -78,12 +86,29 @@ class Settings(_Part):
     """How it was trained; the learning rate as a number, whatever the setting was."""
 
     loss: str
+    delta: float | None = None  # of Huber's loss, in units of the target
+    l2: float = 0.0  # κ of κ Σ w², as trained
+    l2_setting: Literal["fixed", "auto"] = "fixed"
+    l1: float = 0.0  # κ of κ Σ |w|
     optimizer: str
+    decay: float | None = None  # β of momentum, Nesterov and Adam, ρ of RMSProp
+    weight_decay: float | None = None  # of AdamW
     learning_rate: float | None
-    learning_rate_setting: Literal["auto", "fixed", "sweep"]
+    learning_rate_setting: Literal["auto", "fixed", "sweep", "search"]
+    found_by: Found | None = None  # how the learning rate was found; None where it came to no training, and in older records
+    schedule: Literal["constant", "step", "exponential", "cosine"] = "constant"
+    schedule_factor: float | None = None
+    schedule_every: int | None = None
+    warm_up: int = 0
+    precondition: Precondition = "none"
+    batch_size: int | None = None
+    seed: int = 0
     epochs: int
     tolerance: float
     stops_early: bool
+    validation: str | None = None  # which rows are held out
+    patience: int | None = None
+    folds: int | None = None
     keep_weights: int | None = 1  # of every so many epochs, as a number; None where auto never came to one
     dtype: str
     intercept: bool
@@ -91,6 +116,8 @@ class Settings(_Part):
     method: Literal["rows", "moments"] | None = "rows"  # None where it came to no training
     method_setting: Literal["auto", "rows", "moments"] = "auto"
     backends: tuple[str, ...]
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    devices: dict[str, str] = Field(default_factory=dict)  # where each backend computed, with the GPU's name
     preset: str | None = None
     shift: tuple[float, ...] = ()  # one a feature: trained on (x - shift) / scale
     scale: tuple[float, ...] = ()
@@ -104,6 +131,10 @@ class Fit(_Part):
     outcome: Outcome
     epochs: int
     loss: float | None
+    unpenalised_loss: float | None = None  # without the penalties; None where there are none
+    validation_loss: float | None = None  # of the rows held out, without the penalties
+    best_epoch: int | None = None  # whose weights, before its step, were kept as the best
+    d2: float | None = None  # share of the loss of a model without features that this one saves; None of the mean squared error
     r2: float | None
     centred: bool = True  # R² against the mean; else against 0, as without an intercept. Records of before knew only the mean
     gradient_norm: float | None
@@ -161,7 +192,11 @@ class Findings(_Part):
     condition: float | None
     stable_below: float | None
     best_rate: float | None
-    contraction: float
+    contraction: float | None  # None where the steps follow no linear recurrence
+    quadratic: bool = True  # whether the loss is a parabola, and all of this holds everywhere and not at the optimum alone
+    attained: bool = True  # whether there is an optimum
+    steepest: float | None = None  # the largest curvature that the descent can meet
+    theory: bool = True  # whether every epoch's loss is predicted
     rank: int | None = None  # of the design matrix; None in records of before it was kept
     parameters: int | None = None  # the weights are unique where the rank is as large
     optimum_loss: float | None
@@ -179,6 +214,23 @@ class Findings(_Part):
     hessian: tuple[tuple[float, ...], ...] | None = None  # for one or two parameters, to draw the loss surface
     principal: tuple[tuple[float, ...], ...] | None = None  # for more, directions: of the least curvature above 0, of the most
     reasons: dict[str, str] = Field(default_factory=dict)
+
+
+class Fold(_Part):
+    """One L2 penalty of a cross-validation."""
+
+    penalty: float
+    loss: float  # mean squared error on the folds left out, each by its rows
+    error: float  # standard error of it over the folds
+
+
+class CrossValidated(_Part):
+    """Exact k-fold cross-validation of least squares, as trained but for the descent."""
+
+    folds: int
+    path: tuple[Fold, ...]  # ascending penalties
+    best: float  # the penalty with the least loss
+    chosen: float  # the one that was trained with
 
 
 class Term(_Part):
@@ -281,7 +333,8 @@ class Record(_Part):
     comparison: Agreement | None = None
     diagnosis: Findings | None = None
     sweep: Tries | None = None  # where several learning rates were tried
-    inference: Inference | None = None  # None in records of before it was kept
+    inference: Inference | None = None  # None in older records, and where the optimum is not that of least squares
+    cross_validation: CrossValidated | None = None
     previous: Previous | None = None  # None for the first run of a data set
     residuals: Residuals | None = None  # None where nothing could be counted, and in records of before it was
     report: Shown = Shown()
@@ -312,7 +365,8 @@ class EpochLog:
     anything of a backend that stopped earlier than another. No array here is as long as all epochs times all weights.
 
     Named `epoch`; for each backend b `b_loss`, `b_excess_loss`, `b_gradient_norm`, `b_weight_FEATURE` and `b_intercept`
-    (weights in the units of the CSV); `theory_excess_loss`; and the gaps `loss_gap`, `relative_loss_gap`, `weight_gap`,
+    (weights in the units of the CSV); `b_validation_loss` where rows are held out; `theory_excess_loss`; `learning_rate` where
+    it changes; and the gaps `loss_gap`, `relative_loss_gap`, `weight_gap`,
     `relative_weight_gap`.
     """
 
@@ -349,6 +403,7 @@ def epoch_log(
     scaling: Scaling,
     comparison: Comparison,
     diagnosis: Diagnosis,
+    rates: Array | None = None,
 ) -> EpochLog:
     """Lay the traces side by side.
 
@@ -360,6 +415,7 @@ def epoch_log(
         scaling: takes the weights back to the units of the CSV.
         comparison: of the same traces.
         diagnosis: of the same traces.
+        rates: learning rate of each epoch, where it changes, (epochs,).
     """
     every = max(trace.keep_weights for trace in traces)
     epochs = np.arange(max(map(len, traces)))
@@ -378,13 +434,17 @@ def epoch_log(
             after = scaling.to_units(theta[1:], intercept)
         seen = epochs[: len(trace)]
         put(f"{name}_loss", trace.loss, seen)
-        put(f"{name}_excess_loss", diagnosis.spectrum.excess(theta[:-1]), steps[:-1])
+        put(f"{name}_excess_loss", excess(diagnosis.spectrum, theta[:-1], trace.loss[steps[:-1]]), steps[:-1])
         put(f"{name}_gradient_norm", trace.gradient_norm, seen)
+        if trace.validation is not None:
+            put(f"{name}_validation_loss", trace.validation, seen)
         for j, feature in enumerate(features):
             put(f"{name}_weight_{feature}", after[:, j].copy(), steps[1:] - 1)
         if intercept:
             put(f"{name}_intercept", after[:, -1].copy(), steps[1:] - 1)
-    columns["theory_excess_loss"] = diagnosis.spectrum.predicted_excess(diagnosis.rate, epochs)
+    columns["theory_excess_loss"] = diagnosis.predicted_excess(epochs)
+    if rates is not None:
+        columns["learning_rate"] = rates[: len(epochs)]
     for gap in ("loss_gap", "relative_loss_gap"):
         put(gap, getattr(comparison, gap), epochs[: len(comparison.loss_gap)])
     for gap in ("weight_gap", "relative_weight_gap"):
@@ -404,6 +464,11 @@ def trained(
     sweeps: Sequence[Sweep] = (),
     estimates: Estimates | None = None,
     look: Look = Look(),  # noqa: B008  (frozen)
+    descent: Descent | None = None,
+    *,
+    devices: dict[str, str] | None = None,
+    ends: Sequence[tuple[float, float]] = (),
+    crossed: CrossValidated | None = None,
 ) -> Record:
     """The record of a data set that was trained.
 
@@ -419,20 +484,29 @@ def trained(
         sweeps: one a backend, where several learning rates were tried.
         estimates: of the optimum in units of the CSV.
         look: of its report.
+        descent: the settings, settled; plain descent with the mean squared error when None.
+        devices: where each backend computed.
+        ends: one a backend: its loss at the end without penalties, and that of the rows held out; NaN without any.
+        crossed: the cross-validation.
     """
+    descent = descent or Descent(training, diagnosis.rate, "set")
     fits = tuple(
-        _fit(name, title, trace, reading, training.intercept, scaling)
-        for name, title, trace in zip(training.backends, titles, traces, strict=True)
+        _fit(name, title, trace, reading, scaling, descent, end)
+        for name, title, trace, end in zip(
+            training.backends, titles, traces, ends or [(trace.final_loss, math.nan) for trace in traces], strict=True
+        )
     )
+    every = max(trace.keep_weights for trace in traces)
     return Record(
         run=run,
         dataset=reading.provenance,
-        training=_settings(training, diagnosis.rate, scaling, reading.method, max(trace.keep_weights for trace in traces)),
+        training=_settings(training, diagnosis.rate, scaling, reading.method, every, descent, devices),
         fits=fits,
         comparison=_agreement(comparison),
         diagnosis=_findings(diagnosis, reading, training, scaling, traces),
         sweep=_tries(training.backends, sweeps, diagnosis) if sweeps else None,
         inference=_inference(estimates, reading.provenance.features, diagnosis) if estimates is not None else None,
+        cross_validation=crossed,
         report=Shown.by(look),
         verdict=_verdict(fits, comparison),
     )
@@ -462,9 +536,10 @@ def command(source: Source, training: Training, look: Look = Look()) -> str:  # 
     """The command that does the same again, fit to be pasted into a shell; without templates, whose place is no one else's."""
     default = preset(training.preset) if training.preset else Training()
     words = ["gd", "run", *_source_words(source, training)]
-    for name in ("loss", "optimizer", "learning_rate", "epochs", "tolerance", "keep_weights", "dtype", "method"):
+    for name in _TYPED:
         if (value := getattr(training, name)) != getattr(default, name):
-            words += [f"--{name.replace('_', '-')}", ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
+            said = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            words += _option("validate", said) if name == "validation" else [f"--{name.replace('_', '-')}", said]
     for name in ("intercept", "standardize"):
         if getattr(training, name) != getattr(default, name):
             words += [f"--{'' if getattr(training, name) else 'no-'}{name}"]
@@ -543,12 +618,37 @@ def _settings(
     scaling: Scaling | None,
     method: Literal["rows", "moments"] | None,
     every: int | None,
+    descent: Descent | None = None,
+    devices: dict[str, str] | None = None,
 ) -> Settings:
+    factor, planned = training.schedule_factor, training.planned
+    if factor == "auto":
+        factor = {"step": 0.1, "exponential": 0.01}.get(planned, 1.0)
+    setting = training.learning_rate
     return Settings(
         loss=training.loss,
+        delta=descent.delta if descent else None if training.delta == "auto" else training.delta,
+        l2=descent.l2 if descent else 0.0 if training.l2 == "auto" else training.l2,
+        l2_setting="auto" if training.l2 == "auto" else "fixed",
+        l1=training.l1,
         optimizer=training.optimizer,
+        decay=descent.decay if descent else None if training.decay == "auto" else training.decay,
+        weight_decay=training.weight_decay if training.optimizer == "adamw" else None,
+        found_by=("sweep" if training.sweeps else descent.found) if descent else None,
+        schedule=planned,
+        schedule_factor=factor if planned in {"step", "exponential"} else None,
+        schedule_every=(training.schedule_every or max(training.epochs // 3, 1)) if planned == "step" else None,
+        warm_up=training.warm_up,
+        precondition=training.precondition,
+        batch_size=training.batch_size,
+        seed=training.seed,
+        validation=training.validation,
+        patience=training.patience,
+        folds=training.folded,
+        device=training.device,
+        devices=devices or {},
         learning_rate=training.learning_rate if rate is None and isinstance(training.learning_rate, float) else rate,
-        learning_rate_setting="sweep" if training.sweeps else "auto" if training.learning_rate == "auto" else "fixed",
+        learning_rate_setting="sweep" if training.sweeps else setting if setting in {"auto", "search"} else "fixed",
         epochs=training.epochs,
         tolerance=training.stop_below,
         stops_early=training.stops_early,
@@ -565,7 +665,11 @@ def _settings(
     )
 
 
-def _fit(name: str, title: str, trace: Trace, reading: Reading, intercept: bool, scaling: Scaling) -> Fit:
+def _fit(
+    name: str, title: str, trace: Trace, reading: Reading, scaling: Scaling, descent: Descent, end: tuple[float, float]
+) -> Fit:  # fmt: skip
+    intercept, squared = descent.training.intercept, descent.training.loss in {"mse", "notebook"}
+    unpenalised, held = end
     reasons: dict[str, str] = {}
     features = reading.provenance.features
     finite = np.flatnonzero(np.isfinite(trace.loss))
@@ -576,11 +680,13 @@ def _fit(name: str, title: str, trace: Trace, reading: Reading, intercept: bool,
     total = moments.target_variance if intercept else moments.target_square  # the loss of the constant model, or of none
     constant = bool(moments.low[-1] == moments.high[-1] and (intercept or moments.low[-1] == 0))
     loss = _finite(trace.final_loss)
-    explained = None if loss is None or total == 0 else _finite(1 - loss / total)
+    explained = None if loss is None or total == 0 or not squared else _finite(1 - unpenalised / total)
     with np.errstate(over="ignore", invalid="ignore"):
-        weights = scaling.to_units(trace.theta[-1].astype(np.float64), intercept)
+        weights = scaling.to_units(trace.end.astype(np.float64), intercept)
     if loss is None:
         reasons |= {"loss": begins, "r2": begins}
+    elif not squared:
+        reasons["r2"] = "it is of squared errors: see d2"
     elif constant:
         reasons["r2"] = "the target never changes"
     elif explained is None:
@@ -596,6 +702,10 @@ def _fit(name: str, title: str, trace: Trace, reading: Reading, intercept: bool,
         outcome=trace.outcome,
         epochs=len(trace),
         loss=loss,
+        unpenalised_loss=_finite(unpenalised) if loss is not None and (descent.l2 or descent.training.l1) else None,
+        validation_loss=_finite(held) if loss is not None else None,
+        best_epoch=trace.best,
+        d2=_finite(1 - unpenalised / descent.null_loss) if loss is not None and descent.null_loss > 0 else None,
         r2=None if constant else explained,
         centred=intercept,
         gradient_norm=_finite(float(trace.gradient_norm[-1])),
@@ -619,9 +729,7 @@ def _tries(backends: Sequence[str], sweeps: Sequence[Sweep], diagnosis: Diagnosi
 
 def _try(backend: str, sweep: Sweep, j: int, diagnosis: Diagnosis) -> Try:
     loss, last = _finite(float(sweep.loss[j])), int(sweep.last_finite_epoch[j])
-    excess = (
-        _finite(float(diagnosis.spectrum.excess(sweep.theta[j : j + 1].astype(np.float64))[0])) if loss is not None else None
-    )
+    above = _finite(float(excess(diagnosis.spectrum, sweep.theta[j : j + 1], [loss])[0])) if loss is not None else None
     begins = f"not finite from epoch {last + 1} on"
     return Try(
         backend=backend,
@@ -629,10 +737,10 @@ def _try(backend: str, sweep: Sweep, j: int, diagnosis: Diagnosis) -> Try:
         outcome=sweep.outcomes[j],
         epochs=int(sweep.epochs[j]),
         loss=loss,
-        excess_loss=excess,
+        excess_loss=above,
         last_finite_epoch=last if loss is None and last >= 0 else None,
         last_finite_loss=float(sweep.last_finite_loss[j]) if loss is None and last >= 0 else None,
-        reasons={name: begins for name, value in {"loss": loss, "excess_loss": excess}.items() if value is None},
+        reasons={name: begins for name, value in {"loss": loss, "excess_loss": above}.items() if value is None},
     )
 
 
@@ -659,44 +767,67 @@ def _agreement(comparison: Comparison) -> Agreement:
     )
 
 
+def _unknown(diagnosis: Diagnosis) -> dict[str, str]:
+    """Why some of a diagnosis is not there, by the names of the findings."""
+    found = diagnosis.spectrum
+    reasons: dict[str, str] = {}
+    law, limit = diagnosis.law, diagnosis.stable_below
+    if not math.isfinite(found.condition):
+        reasons["condition"] = "infinite: at least one direction is flat, the weights are not unique"
+    why = "the loss is no parabola" if not found.quadratic else "the steps follow no linear recurrence"
+    if not diagnosis.has_theory:
+        reasons |= dict.fromkeys(("predicted_epochs", "predicted_epochs_best"), why)
+    else:
+        if not math.isfinite(diagnosis.predicted_epochs):
+            reasons["predicted_epochs"] = "the step is above the stable limit" if diagnosis.rate >= limit else _TOO_MANY
+        if not math.isfinite(diagnosis.predicted_epochs_best):
+            reasons["predicted_epochs_best"] = _TOO_MANY
+    if law is None:
+        reasons |= dict.fromkeys(("stable_below", "best_rate", "contraction"), "the steps follow no linear recurrence")
+    elif not math.isfinite(limit):
+        reasons |= {"stable_below": "the loss is flat", "best_rate": "the loss is flat"}
+    if not math.isfinite(diagnosis.excess_loss):
+        reasons["excess_loss"] = "training ended on weights that are not finite" if found.attained else _ENDLESS
+    if not found.attained:
+        reasons |= dict.fromkeys(("optimum", "optimum_intercept", "optimum_loss", "first_excess_loss"), _ENDLESS)
+    return reasons
+
+
 def _findings(
     diagnosis: Diagnosis, reading: Reading, training: Training, scaling: Scaling, traces: Sequence[Trace]
 ) -> Findings:
     found, features = diagnosis.spectrum, reading.provenance.features
-    reasons: dict[str, str] = {}
-    if not math.isfinite(found.condition):
-        reasons["condition"] = "infinite: at least one direction is flat, the weights are not unique"
-    if not math.isfinite(diagnosis.predicted_epochs):
-        above = diagnosis.rate >= found.stable_below
-        reasons["predicted_epochs"] = "the step is above the stable limit" if above else _TOO_MANY
-    if not math.isfinite(diagnosis.predicted_epochs_best):
-        reasons["predicted_epochs_best"] = _TOO_MANY
-    if not math.isfinite(found.stable_below):
-        reasons |= {"stable_below": "the loss is flat", "best_rate": "the loss is flat"}
-    if not math.isfinite(diagnosis.excess_loss):
-        reasons["excess_loss"] = "training ended on weights that are not finite"
+    reasons, law, limit = _unknown(diagnosis), diagnosis.law, diagnosis.stable_below
     checks = dict(zip(training.backends, diagnosis.gradients, strict=True))
     for name, check in checks.items():
         if not math.isfinite(check.ratio):
             flat = "the loss is flat, or not finite, where the gradient was checked"
             reasons |= {f"gradient_ratio.{name}": flat, f"gradient_error.{name}": flat}
+    plain = diagnosis.plain  # in the coordinates of the weights
     with np.errstate(over="ignore", invalid="ignore"):
-        optimum = scaling.to_units(found.optimum, training.intercept)
-    if not np.isfinite(optimum).all():
+        optimum = scaling.to_units(plain.optimum, training.intercept)
+    if not found.attained:
+        optimum = np.full_like(optimum, np.nan)
+    elif not np.isfinite(optimum).all():
         reasons |= {"optimum": "not finite in the units of the CSV", "optimum_intercept": "not finite in the units of the CSV"}
     small = len(found.eigenvalues) <= 2
-    hessian = found.vectors @ np.diag(found.eigenvalues) @ found.vectors.T
+    hessian = plain.vectors @ np.diag(plain.eigenvalues) @ plain.vectors.T
+    first = excess(plain, traces[0].theta[:1], traces[0].loss[:1])
     return Findings(
         curvature=(float(found.eigenvalues[0]), float(found.eigenvalues[-1])),
         condition=_finite(found.condition),
-        stable_below=_finite(found.stable_below),
-        best_rate=_finite(found.best_rate),
-        contraction=found.contraction(diagnosis.rate),
+        stable_below=_finite(limit),
+        best_rate=_finite(diagnosis.best_rate),
+        contraction=None if law is None else found.contraction(diagnosis.rate, law),
+        quadratic=found.quadratic,
+        attained=found.attained,
+        steepest=_finite(diagnosis.steepest),
+        theory=diagnosis.has_theory,
         rank=diagnosis.rank,
         parameters=len(found.eigenvalues),
-        optimum_loss=_finite(found.optimum_loss),
+        optimum_loss=_finite(found.optimum_loss) if found.attained else None,
         target_variance=_finite(reading.moments.target_variance),
-        first_excess_loss=_finite(float(found.excess(traces[0].theta[:1].astype(np.float64))[0])),
+        first_excess_loss=_finite(float(first[0])),
         first_gradient_norm=_finite(float(traces[0].gradient_norm[0])),
         excess_loss=_finite(diagnosis.excess_loss),
         predicted_epochs=_whole(diagnosis.predicted_epochs),
@@ -706,8 +837,8 @@ def _findings(
         gradient_ratio={name: _finite(check.ratio) for name, check in checks.items()},
         gradient_error={name: _finite(check.error) for name, check in checks.items()},
         eigenvalues=tuple(map(float, found.eigenvalues)),
-        hessian=tuple(tuple(map(float, row)) for row in hessian) if small else None,
-        principal=None if small else _principal(found),
+        hessian=tuple(tuple(map(float, row)) for row in hessian) if small and found.quadratic else None,
+        principal=None if small or not found.quadratic else _principal(plain),
         reasons=reasons,
     )
 

@@ -25,9 +25,9 @@ class Training(BaseModel):
 
     loss: Loss = Field(
         "mse",
-        description="What is minimised: mse, the mean squared error; huber, linear beyond a residual of delta, so that outliers "
-        "pull less; logistic, for a target of two values or texts; poisson, for counts; notebook, the mean squared error with "
-        "the notebook's gradient, n times too large.",
+        description="What is minimised: mse, the mean squared error; huber, linear beyond a residual of delta, so that "
+        "outliers pull less; logistic, for a target of two values or texts; poisson, for counts; notebook, the mean squared "
+        "error with the notebook's gradient, n times too large.",
     )
     delta: Rate | Literal["auto"] = Field(
         "auto",
@@ -54,8 +54,8 @@ class Training(BaseModel):
         Rate | Literal["auto", "auto-sweep", "search"] | Annotated[tuple[Rate, ...], Field(min_length=2, max_length=64)]
     ) = Field(
         "auto",
-        description="Length of a step in gradients; auto is found from the curvature of the loss on these data, 1/λmax of plain "
-        "descent. Several rates are all tried, and the best of them is trained with; auto-sweep tries nine around that "
+        description="Length of a step in gradients; auto is found from the curvature of the loss on these data, 1/λmax of "
+        "plain descent. Several rates are all tried, and the best of them is trained with; auto-sweep tries nine around that "
         "curvature; search looks for one anew at each epoch (backtracking line search).",
     )
     schedule: ScheduleName = Field(
