@@ -29,21 +29,22 @@ from flows.runners import Runner, gather
 from gd.columns import Holds
 from gd.data import DataError, Source
 from gd.dialect import Format
-from gd.joining import join, unsettled
+from gd.joining import cuts, join, unsettled
 from gd.method import keeps_rows
 from gd.moments import Moments
 from gd.notation import visible
 from gd.sampling import Sample
-from gd.scanning import Scan, scan
+from gd.scanning import Apart, Scan, scan
 from gd.settings import Training
 from gd.signs import Sign
+from gd.splitting import Parting, Split, partings
 from gd.stream import is_address, shown_name
 
 __all__ = ["read"]
 
 _CACHE = ".cache"  # in the folder of all reports
 _FORMAT = [
-    *(field.name for kind in (Scan, Moments, Sample) for field in fields(kind)),
+    *(field.name for kind in (Scan, Apart, Moments, Sample) for field in fields(kind)),
     *Sign._fields,
     *Format.model_fields,
 ]  # of what is kept; another is not read back
@@ -62,7 +63,15 @@ def _may_pass(_task: Any, _run: Any, state: State[Any]) -> bool:
     retry_delay_seconds=exponential_backoff(backoff_factor=1), retry_jitter_factor=0.5, retry_condition_fn=_may_pass,
 )  # fmt: skip
 def read_file(
-    label: str, file: str, source: Source, training: Training, alone: bool, kinds: dict[str, Holds] | None, key: str | None
+    label: str,
+    file: str,
+    source: Source,
+    training: Training,
+    alone: bool,
+    kinds: dict[str, Holds] | None,
+    key: str | None,
+    parting: Parting | None = None,
+    labels: bool = False,
 ) -> State[Any] | Scan:
     """One pass over one file; one of several is read by one thread, since the others have theirs.
 
@@ -71,13 +80,24 @@ def read_file(
     rows = partial(keeps_rows, training) if alone else None
     try:
         with FollowingBytes(label) as progress:
-            return scan(file, source, kinds, keep_rows=rows, threads=None if alone else 1, progress=progress)
+            threads = None if alone else 1
+            return scan(file, source, kinds, keep_rows=rows, threads=threads, progress=progress, parting=parting, labels=labels)
     except DataError as error:
         return Failed(message=visible(str(error), 2000), data=error)
 
 
 def read(
-    name: str, files: Sequence[str], source: Source, training: Training, reports: Path, runner: Runner, run: str, folder: Path
+    name: str,
+    files: Sequence[str],
+    source: Source,
+    training: Training,
+    reports: Path,
+    runner: Runner,
+    run: str,
+    folder: Path,
+    *,
+    labels: bool = False,
+    split: Split | None = None,
 ) -> None:
     """Read the files of one data set and write the reading into a folder.
 
@@ -90,6 +110,8 @@ def read(
         runner: who reads, where there are several files.
         run: id of this run.
         folder: to write into.
+        labels: whether the target is one of two classes, which become 0 and 1.
+        split: which rows are held out, and into how many folds the others are split; all are trained on when None.
 
     Raises:
         DataError: if they cannot be used.
@@ -97,37 +119,44 @@ def read(
     """
     alone = len(files) == 1 or training.method == "rows" or training.loss != "mse"  # rows do not travel
     one = Runner(workers=1) if alone and len(files) > 1 else runner
-    cache = _Cache(reports / _CACHE, source, run)
-    labels = [f"{name}: read" if len(files) == 1 else f"{name}: read {visible(shown_name(file), 100)}" for file in files]
+    cache = _Cache(reports / _CACHE, source, run, labels)
+    titles = [f"{name}: read" if len(files) == 1 else f"{name}: read {visible(shown_name(file), 100)}" for file in files]
 
-    def scanned(at: Sequence[int], kinds: dict[int, dict[str, Holds]]) -> list[_Kept]:
+    def scanned(at: Sequence[int], kinds: dict[int, dict[str, Holds]], parts: Sequence[Parting | None]) -> list[_Kept]:
         """These of the files, from the cache or by reading them."""
         calls = [
-            {"label": labels[j], "file": files[j], "source": source, "training": training, "alone": alone,
-             "kinds": kinds.get(j), "key": cache.key(files[j], kinds.get(j))}
+            {"label": titles[j], "file": files[j], "source": source, "training": training, "alone": alone,
+             "kinds": kinds.get(j), "key": cache.key(files[j], kinds.get(j), parts[j]), "parting": parts[j], "labels": labels}
             for j in at
         ]  # fmt: skip
         found = {j: cache.recall(call) for j, call in zip(at, calls, strict=True) if call["key"] is not None}
         kept = {j: item for j, item in found.items() if item is not None and _suffices(item.scan, training, alone)}
         missing = [(j, call | {"key": None}) for j, call in zip(at, calls, strict=True) if j not in kept]
-        outcomes = gather(read_file, [call for _, call in missing], one, [labels[j] for j, _ in missing]) if missing else []
+        outcomes = gather(read_file, [call for _, call in missing], one, [titles[j] for j, _ in missing]) if missing else []
         for (j, _), outcome in zip(missing, outcomes, strict=True):
             if isinstance(outcome, Exception):
                 raise outcome
-            kept[j] = cache.keep(cast("Scan", outcome), kinds.get(j))
+            kept[j] = cache.keep(cast("Scan", outcome), kinds.get(j), parts[j])
         return [kept[j] for j in at]
 
-    everything = list(range(len(files)))
-    found = scanned(everything, {})
-    while again := unsettled([item.scan for item in found], source):
-        for j, item in zip(again, scanned(list(again), again), strict=True):
-            found[j] = item
-    data = join([item.scan for item in found], source, name)
+    def settled(kinds: dict[int, dict[str, Holds]], parts: Sequence[Parting | None]) -> list[_Kept]:
+        """All files, each read again where the others show what its columns hold."""
+        found = scanned(range(len(files)), kinds, parts)
+        while again := unsettled([item.scan for item in found], source):
+            for j, item in zip(again, scanned(list(again), again, parts), strict=True):
+                found[j] = item
+        return found
+
+    found = settled({}, partings(split, len(files)))
+    if split is not None and split.last is not None:  # only now it is known how many rows there are
+        scans = [item.scan for item in found]
+        found = settled({j: one.kinds for j, one in enumerate(scans)}, partings(split, len(files), cuts(scans, split.last)))
+    data = join([item.scan for item in found], source, name, split, labels=labels)
     if all(item.run != run for item in found):
         since = max(item.run for item in found)
         data = replace(data, provenance=data.provenance.model_copy(update={"unchanged_since": since}))
-    if data.rows is not None and not keeps_rows(training, data.moments.n, len(data.provenance.features) + 1):
-        data = replace(data, rows=None)
+    if data.rows is not None and not keeps_rows(training, data.larger, len(data.provenance.features) + 1):
+        data = data.without_rows()
     data.save(folder)
 
 
@@ -141,18 +170,29 @@ class _Kept:
 
 def _suffices(found: Scan, training: Training, alone: bool) -> bool:
     """Whether the rows are there, if training needs them."""
-    return found.values is not None or not (alone and keeps_rows(training, found.moments.n, len(found.columns)))
+    return found.values is not None or not (alone and keeps_rows(training, found.larger, len(found.columns)))
+
+
+def _size(found: Scan) -> int:
+    """Bytes of the rows that were kept."""
+    apart = found.held.values if found.held is not None else None
+    return sum(column.nbytes for column in (*(found.values or ()), *(apart or ())))
+
+
+def _without_rows(found: Scan) -> Scan:
+    return replace(found, values=None, held=found.held and replace(found.held, values=None))
 
 
 class _Cache:
     """Passes over files by the files' content; a file's size tells first whether its hash is worth finding."""
 
-    def __init__(self, folder: Path, source: Source, run: str) -> None:
+    def __init__(self, folder: Path, source: Source, run: str, labels: bool) -> None:
         self._folder, self._run = folder, run
         self._settings = [_FORMAT, source.target, source.features, source.leave_out, source.encode, source.dialect.model_dump()]
+        self._settings += ["labels"] if labels else []
         self._store = ResultStore(result_storage=LocalFileSystem(basepath=str(folder)), cache_result_in_memory=False)
 
-    def key(self, file: str, kinds: dict[str, Holds] | None) -> str | None:
+    def key(self, file: str, kinds: dict[str, Holds] | None, parting: Parting | None) -> str | None:
         """Under which a pass over the file as it is now would be kept; None where there is certainly none."""
         if is_address(file):  # to hash it is to read it
             return None
@@ -161,7 +201,7 @@ class _Cache:
             if not any(self._folder.glob(f"{size}-*")):
                 return None
             with Path(file).open("rb") as opened:
-                return self._key(size, hashlib.file_digest(opened, "sha256").hexdigest(), kinds)
+                return self._key(size, hashlib.file_digest(opened, "sha256").hexdigest(), kinds, parting)
         except OSError:  # reading will say why
             return None
 
@@ -183,16 +223,15 @@ class _Cache:
             return None
         return replace(found, scan=replace(found.scan, file=shown_name(call["file"]), path=call["file"]))
 
-    def keep(self, found: Scan, kinds: dict[str, Holds] | None) -> _Kept:
+    def keep(self, found: Scan, kinds: dict[str, Holds] | None, parting: Parting | None) -> _Kept:
         """Keep a pass for the next run; what cannot be kept is read again then."""
-        key = self._key(found.bytes, found.sha256, kinds)
+        key = self._key(found.bytes, found.sha256, kinds, parting)
         try:
             if self._store.exists(key):
                 known = self._store.read(key).result
                 if isinstance(known, _Kept):  # read again, because rows were wanted or it is not at a path
                     return replace(known, scan=found)
-            small = found.values is None or sum(column.nbytes for column in found.values) <= _MOST_ROWS
-            kept = _Kept(found if small else replace(found, values=None), self._run)
+            kept = _Kept(found if _size(found) <= _MOST_ROWS else _without_rows(found), self._run)
             self._store.write(kept, key=key)
             self._make_room()
         except Exception as error:  # noqa: BLE001  (a full disk, say, which the report will meet and name)
@@ -203,8 +242,9 @@ class _Cache:
             )
         return _Kept(found, self._run)
 
-    def _key(self, size: int, digest: str, kinds: dict[str, Holds] | None) -> str:
-        settings = json.dumps([*self._settings, kinds and sorted(kinds.items())])
+    def _key(self, size: int, digest: str, kinds: dict[str, Holds] | None, parting: Parting | None) -> str:
+        parts = [] if parting is None else [parting.split.model_dump(), parting.file, parting.cut]
+        settings = json.dumps([*self._settings, kinds and sorted(kinds.items()), *parts])
         return f"{size}-{digest}-{hashlib.sha256(settings.encode()).hexdigest()[:16]}"
 
     def _make_room(self) -> None:

@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 from gd.data import Source
 from gd.refusal import DataError, shown
-from gd.remedies import Remedy, leave_out, remedy
+from gd.remedies import Remedy, leave_out, missing_too, remedy
 from gd.table import As, Cells
 
-__all__ = ["MOST_LEVELS", "Holds", "Kind", "Tally", "judge"]
+__all__ = ["MOST_LEVELS", "Holds", "Kind", "Tally", "judge", "third_label"]
 
 MOST_LEVELS = 50  # distinct texts that a category may have
 _KEPT = 50  # cells that are no numbers, to find out which option would read them
@@ -85,6 +85,9 @@ class Tally:
     first_zoned: tuple[int, str] | None = None
     first_local: tuple[int, str] | None = None
     levels: set[str] | None = field(default_factory=set)
+    labels: dict[str, int] = field(
+        default_factory=dict
+    )  # of a target of classes: its first values and their lines; three at most
 
     def add(self, cells: Cells) -> None:
         """Go on with more rows."""
@@ -100,13 +103,18 @@ class Tally:
             (self.samples, cells.samples, _KEPT), (self.beside, cells.beside, _KEPT),
         ):  # fmt: skip
             kept.extend(more[: most - len(kept)])  # type: ignore[arg-type]
+        for line, label in cells.labels:
+            if len(self.labels) < 3:
+                self.labels.setdefault(label, line)
         if self.levels is not None:
             self.levels = None if cells.levels is None else self.levels | cells.levels
             if self.levels is not None and len(self.levels) > MOST_LEVELS:
                 self.levels = None
 
 
-def judge(file: str, tallies: Mapping[str, Tally], source: Source, structure: Structure) -> dict[str, Holds]:
+def judge(
+    file: str, tallies: Mapping[str, Tally], source: Source, structure: Structure, *, labels: bool = False
+) -> dict[str, Holds]:
     """What each column turned out to hold.
 
     Args:
@@ -114,13 +122,20 @@ def judge(file: str, tallies: Mapping[str, Tally], source: Source, structure: St
         tallies: of the target and of every column that may be a feature, in order; the target first.
         source: what is to be learned.
         structure: tells a row that does not belong to the table from a cell that is wrong.
+        labels: whether the target is one of two classes, be they numbers or texts.
 
     Raises:
-        DataError: where a column that was named holds text, and where most cells of another are numbers, or would be with an
-            option, and some are not, since leaving the column out would hide a mistake.
+        DataError: where a target of classes has more than two values, where a column that was named holds text, and where
+            most cells of another are numbers, or would be with an option, and some are not, since leaving the column out would
+            hide a mistake.
     """
     named = {source.target, *(source.features or ())}
-    found = {column: _holds(file, column, tally, source, column in named, structure) for column, tally in tallies.items()}
+    found: dict[str, Holds | _Refused] = {}
+    for column, tally in tallies.items():
+        if labels and column == source.target and not (tally.numbers and tally.wrong):
+            found[column] = _classes(file, column, tally, source)
+        else:
+            found[column] = _holds(file, column, tally, source, column in named, structure)
     refused = {column: holds for column, holds in found.items() if isinstance(holds, _Refused)}
     if refused:
         raise _no_numbers(file, refused, source, structure)
@@ -153,6 +168,30 @@ def _holds(file: str, column: str, tally: Tally, source: Source, named: bool, st
             where, problem = f"{file}, column {shown(column)}", f"more than {MOST_LEVELS} distinct texts."
             raise DataError(where, problem, f"Group them, or leave the column out with {leave_out(column)}.")
     return _Refused(found, tally) if named or mostly else Holds(Kind.TEXT)
+
+
+def _classes(file: str, column: str, tally: Tally, source: Source) -> Holds:
+    """What a target of two classes holds: numbers, or two texts; or one, where another file may have the other."""
+    if len(tally.labels) > 2:
+        raise third_label(file, column, tally.labels, source, texts=tally.wrong > 0)
+    return Holds(Kind.CATEGORY, tuple(sorted(tally.labels))) if tally.wrong else Holds(Kind.NUMBERS)
+
+
+def third_label(file: str, column: str, labels: Mapping[str, int], source: Source, *, texts: bool) -> DataError:
+    """The refusal of a target with more than two values.
+
+    Args:
+        file: in which the third stands.
+        column: the target.
+        labels: three values, and the line of each.
+        source: what is to be learned.
+        texts: whether they are no numbers.
+    """
+    one, other, third = labels
+    problem = f"{shown(third)} is a third value beside {shown(one)} and {shown(other)}: two classes have two."
+    remedy = f"Take it as missing with {missing_too(source.dialect, third)}" if third.isprintable() else "Mend it"
+    remedy = f"{remedy}, or name another target." if texts else "--loss mse fits numbers as they are."
+    return DataError(f"{file}, line {labels[third]}, column {shown(column)}", problem, remedy)
 
 
 def _no_numbers(file: str, refused: Mapping[str, _Refused], source: Source, structure: Structure) -> DataError:

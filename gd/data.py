@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gd.dialect import MISSING, Dialect, Format
 from gd.refusal import DataError
+from gd.splitting import Split
 from gd.stream import check_path, is_address, lasting, redacted, remote
 from gd.table import Array, LeftOut
 
@@ -36,6 +37,7 @@ __all__ = [
     "Scaling",
     "Shard",
     "Source",
+    "Split",
     "bundled",
     "dataset_name",
     "expand",
@@ -139,7 +141,8 @@ class Provenance(_Settings):
     sha256: str | None = None  # of several files: of their own hashes, one a line, in order
     bytes: int | None = None
     rows: int | None = None
-    rows_used: int | None = None
+    rows_used: int | None = None  # that are trained on
+    rows_held: int = 0  # without a gap, and held out
     rows_dropped: tuple[Dropped, ...] = ()
     missing_cells: dict[str, int] = Field(default_factory=dict)
     target: str
@@ -149,6 +152,7 @@ class Provenance(_Settings):
     encoded: tuple[Encoded, ...] = ()
     remarks: tuple[Remark, ...] = ()
     shards: tuple[Shard, ...] = ()  # where the data set is several files
+    split: Split | None = None  # which rows are held out, and how many folds the others are split into
     unchanged_since: str | None = None  # the run that read the same bytes in the same way, where this one did not have to
 
 

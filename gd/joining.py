@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import reduce
+from functools import partial, reduce
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
@@ -15,7 +15,7 @@ import numpy as np
 
 from gd.arrays import Array
 from gd.cells import DAY
-from gd.columns import MOST_LEVELS, Holds, Kind
+from gd.columns import MOST_LEVELS, Holds, Kind, third_label
 from gd.data import Dataset, Dropped, Encoded, Provenance, Remark, Shard, Source
 from gd.dialect import Dialect, same_name
 from gd.moments import Moments, merge_all
@@ -24,9 +24,10 @@ from gd.remedies import leave_out, remedy
 from gd.sampling import Sample, merge_samples
 from gd.scanning import Scan
 from gd.signs import merge, remarks
+from gd.splitting import Split
 from gd.table import LeftOut
 
-__all__ = ["Reading", "join", "unsettled"]
+__all__ = ["Held", "Reading", "cuts", "join", "unsettled"]
 
 _DATE_OR_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{1,2}:[0-9]{2}"
 _WITH_UNIT = r"[-+]?[0-9.]+ ?[^\W\d]{1,4}"  # 5 kg, and no name of an article
@@ -35,18 +36,54 @@ _TEXT = Holds(Kind.TEXT)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Held:
+    """The rows that are held out: the same columns, counted from the same origins, as those that are trained on."""
+
+    moments: Moments  # of the features that are used, then the target
+    rows: Dataset | None  # where the others are kept, too
+    sample: Sample | None = None
+
+    def save(self, folder: Path) -> None:
+        """Write it into a folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.moments.save(folder / "moments.npz")
+        if self.rows is not None:
+            self.rows.save(folder)
+        elif self.sample is not None:
+            self.sample.save(folder / "sample.npz")
+
+    @classmethod
+    def load(cls, folder: Path) -> Held:
+        """Read what `save` wrote."""
+        rows = Dataset.load(folder) if (folder / "X.npy").exists() else None
+        sample = Sample.load(folder / "sample.npz") if (folder / "sample.npz").exists() else None
+        return cls(Moments.load(folder / "moments.npz"), rows, sample)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Reading:
     """A data set as it is trained on: its moments, where it came from, and its rows where they were kept."""
 
-    moments: Moments  # of the features that are used, then the target
+    moments: Moments  # of the rows trained on: of the features that are used, then the target
     provenance: Provenance
     rows: Dataset | None
-    sample: Sample | None = None  # of the rows: the features that are used, then the target
+    sample: Sample | None = None  # of the rows trained on: the features that are used, then the target
+    held: Held | None = None  # the rows that are held out, where any are
+    folds: tuple[Moments, ...] = ()  # of the rows trained on, where there are folds: see `gd.validation.cross_validate`
 
     @property
     def method(self) -> Literal["rows", "moments"]:
         """What it is trained on."""
         return "moments" if self.rows is None else "rows"
+
+    @property
+    def larger(self) -> int:
+        """Rows of the larger part: of those that are trained on and those that are held out."""
+        return max(self.moments.n, self.held.moments.n if self.held is not None else 0)
+
+    def without_rows(self) -> Reading:
+        """The same by its moments alone."""
+        return replace(self, rows=None, held=self.held and replace(self.held, rows=None))
 
     def save(self, folder: Path) -> None:
         """Write it into a folder, so that a path can travel and not a matrix."""
@@ -56,6 +93,10 @@ class Reading:
             self.rows.save(folder)
         elif self.sample is not None:
             self.sample.save(folder / "sample.npz")
+        if self.held is not None:
+            self.held.save(folder / "held")
+        for j, fold in enumerate(self.folds):
+            fold.save(folder / f"fold-{j}.npz")
         (folder / "provenance.json").write_text(self.provenance.model_dump_json(), encoding="utf-8")
 
     @classmethod
@@ -64,7 +105,10 @@ class Reading:
         provenance = Provenance.model_validate_json((folder / "provenance.json").read_bytes())
         rows = Dataset.load(folder) if (folder / "X.npy").exists() else None
         sample = Sample.load(folder / "sample.npz") if (folder / "sample.npz").exists() else None
-        return cls(Moments.load(folder / "moments.npz"), provenance, rows, sample)
+        held = Held.load(folder / "held") if (folder / "held").exists() else None
+        k = provenance.split.folds if provenance.split is not None else None
+        folds = tuple(Moments.load(folder / f"fold-{j}.npz") for j in range(k or 0))
+        return cls(Moments.load(folder / "moments.npz"), provenance, rows, sample, held, folds)
 
 
 def unsettled(scans: Sequence[Scan], source: Source) -> dict[int, dict[str, Holds]]:
@@ -86,9 +130,11 @@ def unsettled(scans: Sequence[Scan], source: Source) -> dict[int, dict[str, Hold
             problem = f"other columns than {first.file}: {' and '.join(said)}."
             raise DataError(other.file, problem, "Files of one data set have the same columns, in any order.")
     named = set(map(same_name, (source.target, *(source.features or ()))))
-    holds = {column: _together(scans, column, named=column in named) for column in first.kinds}
-    if not (again := _read_otherwise(scans, holds)) and sum(one.moments.n for one in scans) > 1:
-        again = _read_otherwise(scans, {column: _reduced(scans, column, kind, named) for column, kind in holds.items()})
+    target = same_name(source.target)
+    holds = {column: _together(scans, column, named=column in named, target=column == target) for column in first.kinds}
+    _refuse_a_third_label(scans, source)
+    if not (again := _read_otherwise(scans, holds)) and sum(one.used for one in scans) > 1:
+        again = _read_otherwise(scans, {column: _reduced(scans, column, kind, named, target) for column, kind in holds.items()})
     return again
 
 
@@ -101,23 +147,39 @@ def _read_otherwise(scans: Sequence[Scan], holds: dict[str, Holds]) -> dict[int,
     }
 
 
-def _reduced(scans: Sequence[Scan], column: str, holds: Holds, named: set[str]) -> Holds:
+def _reduced(scans: Sequence[Scan], column: str, holds: Holds, named: set[str], target: str) -> Holds:
     """What is left of a column that all files agree on: no constant whose gaps cost rows, no level that no row used has."""
     if holds.kind == Kind.NUMBERS and column not in named and any(one.gaps[column] for one in scans):
         sign = reduce(merge, (one.signs[column] for one in scans if column in one.signs))
         return Holds(Kind.CONSTANT, (f"{sign.least:g}",)) if sign.least == sign.most else holds
-    if holds.kind != Kind.CATEGORY:
+    if holds.kind != Kind.CATEGORY or column == target:
         return holds
-    rows = np.zeros(len(holds.levels))
+    rows = np.zeros((2, len(holds.levels)))  # trained on; used
     for one in scans:
         at = [one.columns.index(name) for name in holds.columns(column)]
-        counts = np.round(one.moments.means[at] * one.moments.n)
-        rows += [one.moments.n - counts.sum(), *counts]
-    levels = tuple(level for level, count in zip(holds.levels, rows, strict=True) if count)
-    return Holds(Kind.CATEGORY, levels) if len(levels) > 1 else Holds(Kind.TEXT)
+        for sums, moments in ((rows, one.moments), (rows[1:], one.held.moments if one.held is not None else None)):
+            if moments is not None:
+                counts = np.round(moments.means[at] * moments.n)
+                sums += [moments.n - counts.sum(), *counts]
+    trained, used = (tuple(level for level, count in zip(holds.levels, part, strict=True) if count) for part in rows)
+    if len(used) > 1:  # one level among the rows trained on is a constant column, whose gaps have cost their rows
+        return Holds(Kind.CATEGORY, trained if len(trained) > 1 else used)
+    return Holds(Kind.TEXT)
 
 
-def _together(scans: Sequence[Scan], column: str, *, named: bool) -> Holds:
+def _refuse_a_third_label(scans: Sequence[Scan], source: Source) -> None:
+    """A target of classes has two in all files together."""
+    labels: dict[str, int] = {}
+    for one in scans:
+        for label, line in one.labels:
+            labels.setdefault(label, line)
+            if len(labels) > 2:
+                target = same_name(source.target)
+                texts = one.kinds[target].kind == Kind.CATEGORY
+                raise third_label(one.file, target, labels, source, texts=texts)
+
+
+def _together(scans: Sequence[Scan], column: str, *, named: bool, target: bool) -> Holds:
     """What a column holds in all files."""
     by_kind: dict[Kind, Scan] = {}
     for one in scans:
@@ -131,6 +193,8 @@ def _together(scans: Sequence[Scan], column: str, *, named: bool) -> Holds:
             raise DataError(where, f"{cell} is not a {what[:-1]}, and {by_kind[kind].file} has {what} there.", _MEND)
     if set(by_kind) == {Kind.CATEGORY}:
         levels = sorted({level for one in scans for level in one.kinds[column].levels})
+        if target:  # how many classes it may have is told apart from what becomes of it
+            return Holds(Kind.CATEGORY, tuple(levels))
         if named and len(levels) < 2:
             where, problem = f"{scans[0].file}, column {shown(column)}", f"every row holds {shown(levels[0])}."
             raise DataError(where, problem, "A category needs two values: leave the column out.")
@@ -138,16 +202,31 @@ def _together(scans: Sequence[Scan], column: str, *, named: bool) -> Holds:
     return Holds(Kind.TEXT if Kind.TEXT in by_kind else next(iter(by_kind), Kind.NOTHING))
 
 
-def join(scans: Sequence[Scan], source: Source, name: str) -> Reading:
+def cuts(scans: Sequence[Scan], share: float) -> list[int]:
+    """How many of the rows used of each file are trained on, where the last rows of them all are held out.
+
+    Args:
+        scans: one a file, none of them `unsettled`, with all rows together.
+        share: of the rows, above 0 and below 1; the number of rows is rounded to the nearest.
+    """
+    used = [one.used for one in scans]
+    left = sum(used) - round(share * sum(used))
+    return [min(max(left - sum(used[:j]), 0), rows) for j, rows in enumerate(used)]
+
+
+def join(scans: Sequence[Scan], source: Source, name: str, split: Split | None = None, *, labels: bool = False) -> Reading:
     """One data set out of the passes over its files.
 
     Args:
         scans: one a file, none of them `unsettled`.
         source: what is to be learned.
         name: of the data set.
+        split: by which the passes told the rows apart.
+        labels: whether the target is one of two classes, which become 0 and 1.
 
     Raises:
-        DataError: if fewer than two rows are complete, or no feature is left.
+        DataError: if fewer than two rows are complete, or no feature is left; if no row is held out where some were to be, or
+            fewer than two are left, or fewer than there are folds; and if a target of classes has only one.
     """
     first, target = scans[0], same_name(source.target)
     where = first.file if len(scans) == 1 else f"{name} ({len(scans)} files)"
@@ -158,26 +237,22 @@ def join(scans: Sequence[Scan], source: Source, name: str) -> Reading:
         if gaps.get(column, 0) == rows:
             raise DataError(where, f"column {shown(column)} holds no value.", "Fill it, or name other columns.")
     order = [[one.columns.index(column) for column in columns] for one in scans]
-    pairs = zip(scans, order, strict=True)
-    moments = merge_all(one.moments if one.columns == columns else one.moments.select(at) for one, at in pairs)
-    if moments.n < 2:
-        raise _too_few(where, moments.n, rows, gaps, target)
+    if (used := sum(one.used for one in scans)) < 2:
+        raise _too_few(where, used, rows, gaps, target)
+    data = _Parts.of(scans, order)
+    if split is not None:
+        _check_parts(where, split, used, data.trained.n, [fold.n for fold in data.folds])
     dates = np.array([first.kinds.get(column, _TEXT).kind == Kind.DATES for column in columns])
-    origin, size = np.where(dates, moments.low, 0.0), np.where(dates, float(DAY), 1.0)
-    moments = moments.moved(origin, size)
-    sample = merge_samples([one.sample.select(at) for one, at in zip(scans, order, strict=True)]).moved(origin, size)
-    left_out = [
-        LeftOut(column=column, reason=_why(holds, [one.texts[column] for one in scans if column in one.texts], source))
-        for column, holds in first.kinds.items()
-        if not holds.used
-    ]
-    left_out += [
-        LeftOut(column=column, reason="as asked") for column in map(same_name, source.leave_out) if column in first.header
-    ]
-    kept = []
+    origin, size = np.where(dates, data.trained.low, 0.0), np.where(dates, float(DAY), 1.0)
+    classes = _classes(scans, where, target, data.trained) if labels else None
+    if classes is not None and first.kinds[target].kind == Kind.NUMBERS:
+        origin[-1], size[-1] = float(classes[0]), float(classes[1]) - float(classes[0])
+    data = data.moved(origin, size)
+    left_out, kept = _left_out(scans, source, split), []
     for j, column in enumerate(columns[:-1]):
-        if source.features is None and moments.low[j] == moments.high[j]:
-            left_out.append(LeftOut(column=column, reason=_constant(moments.low[j], dates[j])))
+        if source.features is None and data.trained.low[j] == data.trained.high[j]:
+            reason = _constant(data.trained.low[j], dates[j], data.held is not None)
+            left_out.append(LeftOut(column=column, reason=reason))
         else:
             kept.append(j)
     if not kept:
@@ -185,8 +260,7 @@ def join(scans: Sequence[Scan], source: Source, name: str) -> Reading:
         remedy = f"{why[:1].upper()}{why[1:]}." if why else "Add a column to predict from."
         raise DataError(where, f"no numeric column beside the target {shown(target)}.", remedy)
     if len(kept) < len(columns) - 1:
-        used = [*kept, len(columns) - 1]
-        moments, sample = moments.select(used), sample.select(used)
+        data = data.select([*kept, len(columns) - 1])
     features = tuple(columns[j] for j in kept)
     provenance = Provenance(
         name=name,
@@ -194,7 +268,8 @@ def join(scans: Sequence[Scan], source: Source, name: str) -> Reading:
         sha256=first.sha256 if len(scans) == 1 else sha256("".join(f"{one.sha256}\n" for one in scans).encode()).hexdigest(),
         bytes=sum(one.bytes for one in scans),
         rows=rows,
-        rows_used=moments.n,
+        rows_used=data.trained.n,
+        rows_held=data.held.n if data.held is not None else 0,
         rows_dropped=tuple(
             Dropped(
                 reason="missing cell" if len(scans) == 1 else f"missing cell, {one.file}", count=one.dropped, lines=one.lines
@@ -207,7 +282,7 @@ def join(scans: Sequence[Scan], source: Source, name: str) -> Reading:
         features=features,
         left_out=tuple(left_out),
         format=first.format,
-        encoded=_encoded(first.kinds, columns, features, origin),
+        encoded=_encoded(first.kinds, columns, features, origin, classes),
         remarks=_remarks(scans, features, target, source.dialect),
         shards=tuple(
             Shard(
@@ -222,17 +297,131 @@ def join(scans: Sequence[Scan], source: Source, name: str) -> Reading:
         )
         if len(scans) > 1
         else (),
+        split=split,
     )
-    return Reading(moments, provenance, _dataset(scans, order, kept, (origin, size), provenance), sample)
+    rows_of = partial(_dataset, order=order, kept=kept, counted=(origin, size), provenance=provenance)
+    held = None
+    if data.held is not None:
+        apart = rows_of([one.held.values if one.held is not None else None for one in scans])
+        held = Held(data.held, apart, data.held_sample)
+    return Reading(data.trained, provenance, rows_of([one.values for one in scans]), data.sample, held, data.folds)
 
 
-def _constant(value: float, date: bool) -> str:
-    return f"constant: every row used holds {'one date' if date else f'{value:g}'}"
+@dataclass(frozen=True, slots=True, eq=False)
+class _Parts:
+    """The rows of all files by what they are for, by their moments and samples, which go through the same hands."""
+
+    trained: Moments
+    sample: Sample
+    folds: tuple[Moments, ...]
+    held: Moments | None
+    held_sample: Sample | None
+
+    @classmethod
+    def of(cls, scans: Sequence[Scan], order: Sequence[Sequence[int]]) -> _Parts:
+        """Those of each file together, its columns in the order of the first file's."""
+
+        def merged(parts: Sequence[Moments]) -> Moments:
+            triples = zip(scans, order, parts, strict=True)
+            return merge_all(part if one.columns == scans[0].columns else part.select(at) for one, at, part in triples)
+
+        def sampled(parts: Sequence[Sample]) -> Sample:
+            return merge_samples([part.select(at) for part, at in zip(parts, order, strict=True)])
+
+        folds = tuple(merged(each) for each in zip(*(one.folds for one in scans), strict=True))
+        apart = [one.held for one in scans if one.held is not None]
+        return cls(
+            merged([one.moments for one in scans]),
+            sampled([one.sample for one in scans]),
+            folds,
+            merged([part.moments for part in apart]) if apart else None,
+            sampled([part.sample for part in apart]) if apart else None,
+        )
+
+    def moved(self, origin: Array, size: Array) -> _Parts:
+        """With the columns counted from an origin in units of a size, both (q,)."""
+        return self._each(lambda part: part.moved(origin, size), lambda part: part.moved(origin, size))
+
+    def select(self, columns: Sequence[int]) -> _Parts:
+        """With some of the columns only, the target last."""
+        return self._each(lambda part: part.select(columns), lambda part: part.select(columns))
+
+    def _each(self, do: Callable[[Moments], Moments], to_sample: Callable[[Sample], Sample]) -> _Parts:
+        return _Parts(
+            do(self.trained),
+            to_sample(self.sample),
+            tuple(map(do, self.folds)),
+            do(self.held) if self.held is not None else None,
+            to_sample(self.held_sample) if self.held_sample is not None else None,
+        )
 
 
-def _encoded(kinds: dict[str, Holds], columns: Sequence[str], features: Sequence[str], origin: Array) -> tuple[Encoded, ...]:
-    """Columns of text that became numbers."""
+def _left_out(scans: Sequence[Scan], source: Source, split: Split | None) -> list[LeftOut]:
+    """Columns that no number came of, and those that are no feature because it was said so."""
+    found = [
+        LeftOut(column=column, reason=_why(holds, [one.texts[column] for one in scans if column in one.texts], source))
+        for column, holds in scans[0].kinds.items()
+        if not holds.used
+    ]
+    by_split = same_name(split.column) if split is not None and split.column is not None else None
+    asked = [column for column in map(same_name, source.leave_out) if column in scans[0].header and column != by_split]
+    found += [LeftOut(column=column, reason="as asked") for column in asked]
+    return found if by_split is None else [*found, LeftOut(column=by_split, reason="says which rows are held out")]
+
+
+def _check_parts(where: str, split: Split, used: int, trained: int, folds: Sequence[int]) -> None:
+    """Whether there is a row to validate with, and enough to train on.
+
+    Raises:
+        DataError: where there is not.
+    """
+    held = used - trained
+    if split.holds_out and (held < 1 or trained < 2):
+        count = f"{held:,} of {used:,} complete rows {'is' if held == 1 else 'are'} held out"
+        if split.column is not None:
+            remedy = f"Mark rows with 1 to hold them out and with 0 to train on them in column {shown(split.column)}."
+        elif split.last is not None:
+            remedy = "Hold out another share of the last rows, or give more rows."
+        else:
+            remedy = "Hold out another share, set another seed, or give more rows."
+        raise DataError(where, f"{count}, and {trained:,} {'is' if trained == 1 else 'are'} left: 1 and 2 are needed.", remedy)
+    if split.folds is not None and min(folds) < 1:
+        problem = f"{trained:,} rows to train on are too few for {split.folds:,} folds: one of them has none."
+        raise DataError(where, problem, "Ask for fewer folds, or give more rows.")
+
+
+def _classes(scans: Sequence[Scan], where: str, target: str, moments: Moments) -> tuple[str, str]:
+    """The two classes of a target, the one that becomes 1 last.
+
+    Raises:
+        DataError: if the rows that are trained on have only one of them.
+    """
+    found = {label for one in scans for label, _ in one.labels}
+    numbers = scans[0].kinds[target].kind == Kind.NUMBERS
+    ordered = sorted(found, key=float) if numbers else sorted(found)
+    low, high = moments.low[-1], moments.high[-1]
+    if low == high:
+        only = ordered[0] if len(ordered) == 1 else ordered[int(low == (float(ordered[1]) if numbers else 1))]
+        problem = f"every row trained on holds {shown(only)} in the target {shown(target)}: two classes have two values."
+        raise DataError(where, problem, "Name another target, or give rows of both.")
+    if numbers and not np.isfinite(high - low):
+        raise DataError(
+            where, f"{ordered[0]} and {ordered[1]} in the target {shown(target)} are too far apart.", "Write 0 and 1."
+        )
+    return ordered[0], ordered[1]
+
+
+def _constant(value: float, date: bool, held: bool) -> str:
+    return f"constant: every row {'trained on' if held else 'used'} holds {'one date' if date else f'{value:g}'}"
+
+
+def _encoded(
+    kinds: dict[str, Holds], columns: Sequence[str], features: Sequence[str], origin: Array, classes: tuple[str, str] | None
+) -> tuple[Encoded, ...]:
+    """Columns of text that became numbers, and a target of other numbers than 0 and 1 that became these."""
     found = []
+    if classes is not None and kinds[columns[-1]].kind == Kind.NUMBERS and classes != ("0", "1"):
+        found.append(Encoded(column=columns[-1], kind="category", levels=classes))
     for column, holds in kinds.items():
         if holds.kind == Kind.CATEGORY:
             made = tuple(name for name in holds.columns(column) if name in features)
@@ -256,7 +445,7 @@ def _remarks(scans: Sequence[Scan], features: Sequence[str], target: str, dialec
 
 
 def _dataset(
-    scans: Sequence[Scan],
+    parts: Sequence[tuple[Array, ...] | None],
     order: Sequence[Sequence[int]],
     kept: Sequence[int],
     counted: tuple[Array, Array],
@@ -264,8 +453,8 @@ def _dataset(
 ) -> Dataset | None:
     """The rows themselves, where every pass kept them; each column is counted from an origin in units of a size."""
     origin, size = counted
-    values = [one.values for one in scans if one.values is not None]
-    if len(values) < len(scans):
+    values = [one for one in parts if one is not None]
+    if len(values) < len(parts):
         return None
     X = np.empty((sum(len(one[0]) for one in values), len(kept)), order="F")
     for j, column in enumerate(kept):

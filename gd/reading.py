@@ -8,11 +8,12 @@ from pathlib import Path
 
 from gd.data import Dataset, Encoding, Source, dataset_name
 from gd.dialect import Dialect
-from gd.joining import Reading, join, unsettled
-from gd.scanning import KeepRows, scan
+from gd.joining import Held, Reading, cuts, join, unsettled
+from gd.scanning import KeepRows, Scan, scan
+from gd.splitting import Parting, Split, partings
 from gd.stream import BLOCK, Progress, check_path
 
-__all__ = ["Reading", "read", "read_csv"]
+__all__ = ["Held", "Reading", "read", "read_csv"]
 
 
 def read_csv(
@@ -66,8 +67,12 @@ def read(
     threads: int | None = None,
     progress: Progress | None = None,
     block: int = BLOCK,
+    split: Split | None = None,
+    labels: bool = False,
 ) -> Reading:
     """Read the files of one data set one after the other: one pass each, memory for a few blocks.
+
+    Where the last rows are held out there are two passes, since only the first tells how many rows there are.
 
     Args:
         files: paths or addresses; several are parts of one data set and must have the same columns.
@@ -77,14 +82,25 @@ def read(
         threads: that parse blocks; as many as this process has cores when None.
         progress: told how far reading is, in each file.
         block: bytes of text that are parsed at once.
+        split: which rows are held out, and into how many folds the others are split; all are trained on when None.
+        labels: whether the target is one of two classes, texts or numbers, of which the larger becomes 1 and the other 0.
 
     Raises:
         DataError: if they cannot be used, naming file, line, column and remedy.
         OSError: if reading breaks off for a reason that another try may mend.
     """
-    one = partial(scan, source=source, keep_rows=keep_rows, threads=threads, progress=progress, block=block)
-    scans = [one(file) for file in files]
-    while again := unsettled(scans, source):
-        for j, kinds in again.items():
-            scans[j] = one(files[j], kinds=kinds)
-    return join(scans, source, name or dataset_name(files[0]))
+    one = partial(scan, source=source, keep_rows=keep_rows, threads=threads, progress=progress, block=block, labels=labels)
+
+    def settled(scans: list[Scan], parts: Sequence[Parting | None]) -> list[Scan]:
+        while again := unsettled(scans, source):
+            for j, kinds in again.items():
+                scans[j] = one(files[j], kinds=kinds, parting=parts[j])
+        return scans
+
+    parts = partings(split, len(files))
+    scans = settled([one(file, parting=part) for file, part in zip(files, parts, strict=True)], parts)
+    if split is not None and split.last is not None:
+        parts = partings(split, len(files), cuts(scans, split.last))
+        known = [first.kinds for first in scans]
+        scans = settled([one(files[j], kinds=kinds, parting=parts[j]) for j, kinds in enumerate(known)], parts)
+    return join(scans, source, name or dataset_name(files[0]), split, labels=labels)

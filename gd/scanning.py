@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, repeat
 from threading import Lock
+from typing import NamedTuple
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -19,16 +20,18 @@ from gd.cells import numbers_of
 from gd.columns import Holds, Kind, Tally, judge
 from gd.data import Source
 from gd.dialect import Dialect, Format, same_name
-from gd.moments import Moments, merge_all
+from gd.moments import Moments, merge, merge_all
 from gd.refusal import DataError, shown
 from gd.remedies import leave_out, remedy
 from gd.sampling import Sample
-from gd.signs import EXACT, Sign, merge
+from gd.signs import EXACT, Sign
+from gd.signs import merge as merge_signs
 from gd.sniffer import sniff
+from gd.splitting import Count, Parting
 from gd.stream import BLOCK, Block, Feed, Progress, redacted, shown_name
 from gd.table import As, Cells, Header, Text, choose
 
-__all__ = ["KeepRows", "Scan", "cores", "scan"]
+__all__ = ["Apart", "KeepRows", "Scan", "cores", "scan"]
 
 _LINES_KEPT = 1000  # of the lines that were dropped; their count is always exact
 _TOTALS = {"total", "totals", "sum", "subtotal", "grand total", "average", "mean", "summe", "gesamt"}
@@ -39,7 +42,19 @@ _blas_lock, _blas_users = Lock(), 0
 _blas_limit: threadpool_limits | None = None
 
 KeepRows = Callable[[int, int], bool]
-"""Whether to keep the rows themselves: (rows so far, columns) -> yes; once it said no they are dropped for good."""
+"""Whether to keep the rows themselves: (rows so far, columns) -> yes; once it said no they are dropped for good.
+
+Where rows are held out, the rows so far are those of the larger part.
+"""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Apart:
+    """The rows of a file that are held out."""
+
+    moments: Moments
+    sample: Sample
+    values: tuple[Array, ...] | None  # columns, each (rows held out,), where rows were kept
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,10 +74,23 @@ class Scan:
     signs: dict[str, Sign]  # of the columns of numbers
     dropped: int
     lines: tuple[int, ...]  # of the rows that were dropped; the first 1,000
-    moments: Moments  # of the rows without a gap: the columns of numbers, the target last
+    moments: Moments  # of the rows without a gap that are not held out: the columns of numbers, the target last
     columns: tuple[str, ...]  # names of the columns of `moments`
     sample: Sample  # of the same rows and columns
     values: tuple[Array, ...] | None  # these columns, each (rows used,), where they were kept
+    held: Apart | None = None  # the rows that are held out, where any are to be
+    folds: tuple[Moments, ...] = ()  # of `moments`, where there are folds
+    labels: tuple[tuple[str, int], ...] = ()  # of a target of classes: its distinct values, two at most, and their lines
+
+    @property
+    def used(self) -> int:
+        """Rows without a gap, held out or not."""
+        return self.moments.n + (self.held.moments.n if self.held is not None else 0)
+
+    @property
+    def larger(self) -> int:
+        """Rows of the larger part: of those that are trained on and those that are held out."""
+        return max(self.moments.n, self.used - self.moments.n)
 
 
 def scan(
@@ -74,6 +102,8 @@ def scan(
     threads: int | None = None,
     progress: Progress | None = None,
     block: int = BLOCK,
+    parting: Parting | None = None,
+    labels: bool = False,
 ) -> Scan:
     """Read one file, again where its first rows gave a wrong idea of what a column holds.
 
@@ -85,6 +115,8 @@ def scan(
         threads: that parse blocks; as many as this process has cores when None.
         progress: told how far reading is.
         block: bytes of text that are parsed at once.
+        parting: which rows are held out, and into which folds the others go; all are used together when None.
+        labels: whether the target is one of two classes: two texts become 0 and 1, in their sorted order.
 
     Raises:
         DataError: if the file cannot be used.
@@ -94,7 +126,7 @@ def scan(
     given = dict(kinds or {})
     known = given
     for _ in range(_MOST_PASSES):
-        one = _Pass(file, source, known, keep_rows, threads or cores(), progress, block)
+        one = _Pass(file, source, known, keep_rows, threads or cores(), progress, block, parting, labels)
         one.run()
         found = one.judge() | given
         if all(found[column].gives_the_same_rows(kind) for column, kind in one.kinds.items()):
@@ -122,9 +154,28 @@ class _Part:
     rows: int
     dropped: int
     lines: list[int]
-    moments: Moments
-    values: tuple[Array, ...] | None
+    moments: tuple[Moments, ...]  # fold by fold, and then of the rows that are held out
+    values: tuple[Array, ...] | None  # of the rows that are not
     signs: dict[str, Sign]
+    held: tuple[Array, ...] | None = None  # of the rows that are
+
+
+class _Turn(NamedTuple):
+    """What a block waits for where rows have parts: how many come before it, which those who read these find out."""
+
+    before: Future[Count]
+    after: Future[Count]
+
+    @classmethod
+    def first(cls) -> _Turn:
+        """Of the first block."""
+        turn = cls(Future(), Future())
+        turn.before.set_result(Count())
+        return turn
+
+    def next(self) -> _Turn:
+        """Of the block behind."""
+        return _Turn(self.after, Future())
 
 
 class _Pass:
@@ -139,18 +190,25 @@ class _Pass:
         threads: int,
         progress: Progress | None,
         block: int,
+        parting: Parting | None,
+        labels: bool,
     ) -> None:
         self._feed = Feed(file, progress, block, source.dialect, self._settled)
         self._source, self._known = source, known
         self._keep_rows, self._threads = keep_rows, threads
+        self._parting, self._labels = parting, labels
+        held_by = parting.split.column if parting is not None else None
+        self._held_by = same_name(held_by) if held_by is not None else None
         self._named = {source.target, *(source.features or ())}
         self.kinds: dict[str, Holds] = {}
         self._header = Header(())
         self._tallies: dict[str, Tally] = {}
         self._signs: dict[str, Sign] = {}
-        self._parts: list[Moments] = []
+        self._moments: tuple[Moments, ...] = ()
         self._sample: Sample | None = None
+        self._held_sample: Sample | None = None
         self._values: list[tuple[Array, ...]] | None = []
+        self._held_values: list[tuple[Array, ...]] = []
         self._rows = self._dropped = self._first_line = 0
         self._lines: list[int] = []
         self._last: Text | None = None
@@ -175,17 +233,18 @@ class _Pass:
 
     def _digest_all(self, first: Text, blocks: Iterator[Block]) -> None:
         texts = chain([first], map(self._text, blocks))
+        turns = repeat(None) if self._parting is None else _turns()
         if self._threads == 1:
-            for text in texts:
+            for text, turn in zip(texts, turns, strict=False):
                 self._last = text
-                self._add(self._digest(text))
+                self._add(self._digest(text, turn))
             return
         waiting: deque[Future[_Part]] = deque()
         with ThreadPoolExecutor(self._threads) as pool:
             try:
-                for text in texts:
+                for text, turn in zip(texts, turns, strict=False):
                     self._last = text
-                    waiting.append(pool.submit(self._digest, text))
+                    waiting.append(pool.submit(self._digest, text, turn))
                     if len(waiting) > self._threads + 1:
                         self._add(waiting.popleft().result())
                 while waiting:
@@ -204,7 +263,7 @@ class _Pass:
         if block is None:
             raise DataError(file, "the file is empty.", "Export the table again.")
         self._header, rows = self._text(block).after_header()
-        chosen = choose(file, self._header, self._source.target, self._source.features, self._source.leave_out)
+        chosen = choose(file, self._header, self._source.target, self._source.features, self._source.leave_out, self._held_by)
         while rows.empty:
             block = next(blocks, None)
             if block is None:
@@ -213,7 +272,8 @@ class _Pass:
         self._first_line = next(rows.rows())[0]
         wanted = [self._source.target, *chosen]
         for column, guess in rows.guess(wanted, dates="dates" in self._source.encode).items():
-            kind = Kind.NUMBERS if guess.numbers else Kind.DATES if guess.days else Kind.TEXT
+            dates = guess.days and not (self._labels and column == self._source.target)  # two classes may be two dates
+            kind = Kind.NUMBERS if guess.numbers else Kind.DATES if dates else Kind.TEXT
             self.kinds[column] = self._known.get(column) or Holds(kind)
             self._tallies[column] = Tally()
         if not self._known:  # a column without a value among the first rows is expected to have none at all
@@ -231,31 +291,69 @@ class _Pass:
         return {
             name: column
             for column, holds in self.kinds.items()
-            if holds.kind == Kind.CATEGORY
+            if holds.kind == Kind.CATEGORY and column != self._source.target
             for name in holds.columns(column)
         }
 
     @property
     def _as(self) -> dict[str, As]:
-        return {column: holds.read_as(self._source) for column, holds in self.kinds.items()}
+        found = {column: holds.read_as(self._source) for column, holds in self.kinds.items()}
+        if self._labels:
+            found[self._source.target] = found[self._source.target]._replace(label=True)
+        return found
 
-    def _digest(self, text: Text) -> _Part:
-        cells = text.parse(self._as)
+    def _digest(self, text: Text, turn: _Turn | None) -> _Part:
+        """What a block holds; whatever comes of it, those behind learn where they begin."""
+        try:
+            return self._digested(text, turn)
+        except BaseException as error:
+            if turn is not None and not turn.after.done():
+                turn.after.set_exception(error)
+            raise
+
+    def _digested(self, text: Text, turn: _Turn | None) -> _Part:
+        wanted = self._as
+        if self._held_by is not None:
+            wanted[self._held_by] = As(held=True)
+        cells = text.parse(wanted)
+        marked = cells.pop(self._held_by) if self._held_by is not None else None
         rows = max(c.numbers + c.gaps + c.wrong for c in cells.values())
         columns = self._columns
         without = {column: c._replace(values=None) for column, c in cells.items()}
         values = self._values_of(cells)
         if values is None:  # cells that are no numbers: this pass will be refused, or made again
-            return _Part(without, rows, 0, [], Moments.none(len(columns)), None, {})
-        used, lines, dropped = values, list[int](), 0
+            if turn is not None:
+                turn.after.set_result(turn.before.result())
+            none = Moments.none(len(columns))
+            return _Part(without, rows, 0, [], (none,) * (1 if self._parting is None else self._parting.split.parts), None, {})
+        used, lines, dropped, whole = values, list[int](), 0, None
         if any(cells[column].gaps for column, holds in self.kinds.items() if holds.used):
             whole = ~np.isnan(np.column_stack(values)).any(axis=1)
             gone = np.flatnonzero(~whole)
             dropped, lines = len(gone), text.lines(gone[:_LINES_KEPT], rows)
             used = [column[whole] for column in values]
-        moments = Moments.of(used)
-        signs = self._signs_of(text, values, used, moments)
-        return _Part(without, rows, dropped, lines, moments, tuple(used), signs)
+        if self._parting is None or turn is None:
+            moments = Moments.of(used)
+            signs = self._signs_of(text, values, used, moments.low, moments.high)
+            return _Part(without, rows, dropped, lines, (moments,), tuple(used), signs)
+        at = np.arange(rows) if whole is None else np.flatnonzero(whole)
+        held = marked.values[0] == 1 if marked is not None and marked.values is not None else None
+        before = turn.before.result()
+        part, split = self._parting.parts_of(before, at, held), self._parting.split
+        counts = np.bincount(part, minlength=split.parts)
+        trained = len(part) - (int(counts[-1]) if split.holds_out else 0)
+        turn.after.set_result(Count(before.rows + rows, before.used + len(part), before.trained + trained))
+        every = _parted(used, part, counts)
+        low, high = (
+            np.array([getattr(column, name)(initial=end) for column in used])
+            for name, end in (("min", np.inf), ("max", -np.inf))
+        )
+        signs = self._signs_of(text, values, used, low, high)
+        kept, apart = used, None
+        if split.holds_out:
+            inside = part < split.parts - 1
+            kept, apart = [column[inside] for column in used], tuple(column[~inside] for column in used)
+        return _Part(without, rows, dropped, lines, every, tuple(kept), signs, apart)
 
     def _values_of(self, cells: dict[str, Cells]) -> list[Array] | None:
         """The columns of numbers, the target last; None where some are not yet."""
@@ -271,9 +369,11 @@ class _Pass:
             found += values
         return found
 
-    def _signs_of(self, text: Text, values: Sequence[Array], used: Sequence[Array], moments: Moments) -> dict[str, Sign]:
+    def _signs_of(
+        self, text: Text, values: Sequence[Array], used: Sequence[Array], lows: Array, highs: Array
+    ) -> dict[str, Sign]:
         signs: dict[str, Sign] = {}
-        for column, *of in zip(self._columns, values, used, moments.low, moments.high, strict=True):
+        for column, *of in zip(self._columns, values, used, lows, highs, strict=True):
             if column not in self.kinds or self.kinds[column].kind != Kind.NUMBERS or not len(values[-1]):
                 continue
             of_all, of_used, low, high = of
@@ -288,20 +388,31 @@ class _Pass:
         for column, cells in part.cells.items():
             self._tallies[column].add(cells)
         for column, sign in part.signs.items():
-            self._signs[column] = merge(self._signs[column], sign) if column in self._signs else sign
+            self._signs[column] = merge_signs(self._signs[column], sign) if column in self._signs else sign
         self._rows += part.rows
         self._dropped += part.dropped
         self._lines += part.lines[: _LINES_KEPT - len(self._lines)]
-        self._parts = [merge_all([*self._parts, part.moments])]
+        if not self._moments:
+            self._moments = part.moments
+        else:
+            self._moments = tuple(map(merge, self._moments, part.moments))
         if part.values is not None:  # blocks come in the order of the file
             self._sample = (self._sample or Sample.none(len(part.values))).extended(part.values)
-        used = self._rows - self._dropped
+        if part.held is not None:
+            self._held_sample = (self._held_sample or Sample.none(len(part.held))).extended(part.held)
         if self._values is None:
             return
-        if part.values is None or self._keep_rows is None or not self._keep_rows(used, len(self._columns)):
-            self._values = None
+        used, apart = self._rows - self._dropped, self._moments[-1].n if self._holds_out else 0
+        if part.values is None or self._keep_rows is None or not self._keep_rows(max(used - apart, apart), len(self._columns)):
+            self._values, self._held_values = None, []
         else:
             self._values.append(part.values)
+            if part.held is not None:
+                self._held_values.append(part.held)
+
+    @property
+    def _holds_out(self) -> bool:
+        return self._parting is not None and self._parting.split.holds_out
 
     def judge(self) -> dict[str, Holds]:
         """What each column turned out to hold.
@@ -310,7 +421,7 @@ class _Pass:
             DataError: where that is not clear, where a name that is used stands above two columns, and where the last row is
                 a total.
         """
-        found = judge(self._feed.name, self._tallies, self._source, self._structure)
+        found = judge(self._feed.name, self._tallies, self._source, self._structure, labels=self._labels)
         for name, one, other in self._header.twins:
             keys = self._header.names[one - 1], self._header.names[other - 1]
             if any(key in found and found[key].used for key in keys):
@@ -351,7 +462,11 @@ class _Pass:
         for j, (column, cell) in enumerate(zip(self._header.names, last[1], strict=True)):
             word = cell.strip().casefold()
             holds = found.get(column)
-            if word not in _TOTALS or column in self._source.leave_out or (holds is not None and holds.kind == Kind.NUMBERS):
+            if (
+                word not in _TOTALS
+                or column in {*self._source.leave_out, self._held_by}
+                or (holds is not None and holds.kind == Kind.NUMBERS)
+            ):
                 continue
             if sum(row[j].strip().casefold() == word for _, row in self._last.rows()) == 1:
                 problem = f"{shown(cell)} in column {shown(column)}: the last row seems to sum up the others."
@@ -363,6 +478,11 @@ class _Pass:
         values = None
         if self._values is not None and self._keep_rows is not None:
             values = tuple(np.concatenate(column) for column in zip(*self._values, strict=True))
+        moments, held = self._moments, None
+        if self._holds_out:
+            moments, apart = moments[:-1], moments[-1]
+            kept = None if values is None else tuple(np.concatenate(column) for column in zip(*self._held_values, strict=True))
+            held = Apart(apart, self._held_sample or Sample.none(len(self._columns)), kept)
         texts = {column: tally.first_wrong[0][1] for column, tally in self._tallies.items() if tally.first_wrong}
         target = self._source.target
         used = [target, *(column for column, holds in self.kinds.items() if holds.used and column != target)]
@@ -380,11 +500,35 @@ class _Pass:
             signs=self._signs,
             dropped=self._dropped,
             lines=tuple(self._lines),
-            moments=self._parts[0],
+            moments=merge_all(moments),
             columns=tuple(self._columns),
             sample=self._sample or Sample.none(len(self._columns)),
             values=values,
+            held=held,
+            folds=moments if self._parting is not None and self._parting.split.folds is not None else (),
+            labels=tuple(self._tallies[target].labels.items()),
         )
+
+
+def _turns() -> Iterator[_Turn]:
+    """One for each block, which begin one after the other."""
+    turn = _Turn.first()
+    while True:
+        yield turn
+        turn = turn.next()
+
+
+def _parted(columns: Sequence[Array], part: Array, counts: Array) -> tuple[Moments, ...]:
+    """The moments of each part's rows: of columns and parts, all (n,), and how many rows each part has."""
+    if len(counts) == 1:
+        return (Moments.of(columns),)
+    order = part.argsort(kind="stable")
+    sorted_columns = [column[order] for column in columns]
+    ends = counts.cumsum()
+    return tuple(
+        Moments.of([column[end - count : end] for column in sorted_columns])
+        for end, count in zip(ends.tolist(), counts.tolist(), strict=True)
+    )
 
 
 @contextmanager

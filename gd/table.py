@@ -21,6 +21,7 @@ from gd.cells import BLANKS, Days, days, numbers_of
 from gd.dialect import Dialect, same_name
 from gd.refusal import DataError, listed, shown
 from gd.sniffer import reader
+from gd.splitting import HELD_OUT, TRAINED_ON
 
 __all__ = ["Array", "As", "Cells", "Header", "LeftOut", "Text", "choose", "line_ends", "well_quoted"]
 
@@ -40,6 +41,8 @@ class As(NamedTuple):
     dates: bool = False  # whether dates among text are counted
     levels: tuple[str, ...] = ()  # the category's
     distinct: int = 0  # texts that are told apart, and not more
+    label: bool = False  # whether it is a target of two classes, whose first values are kept
+    held: bool = False  # whether it says which rows are held out
 
 
 class Cells(NamedTuple):
@@ -58,6 +61,9 @@ class Cells(NamedTuple):
     first_zoned: tuple[int, str] | None = None  # line and text of the first that tells its time zone
     first_local: tuple[int, str] | None = None  # and of the first that does not
     levels: frozenset[str] | None = frozenset()  # distinct texts, where they are asked for; None where they are too many
+    labels: tuple[
+        tuple[int, str], ...
+    ] = ()  # of a target of classes: lines and texts of its first distinct values, three at most
 
 
 class LeftOut(BaseModel, frozen=True, extra="forbid"):
@@ -231,7 +237,12 @@ class Text:
                 raise self._ragged(str(error)) from None
         if self.quoted and not self._well_quoted() and sum(1 for _ in self.rows()) != table.num_rows:
             raise self._ragged("two readers count different rows")
-        return {column: self._cells(table.column(column), column, kind) for column, kind in wanted.items()}
+        found = {column: self._cells(table.column(column), column, kind) for column, kind in wanted.items()}
+        for column, kind in wanted.items():
+            if kind.label:
+                labels = self._labels(table.column(column), found[column], categories=bool(kind.levels))
+                found[column] = found[column]._replace(labels=labels)
+        return found
 
     def _table(self, types: Mapping[str, Any]) -> Any:
         import pyarrow as pa  # noqa: PLC0415
@@ -308,6 +319,8 @@ class Text:
             values = self._numbers.without_marks(floats(cells))
             gaps = int(np.count_nonzero(np.isnan(values)))
             return self._finite(values, column, Cells((values,), len(values) - gaps, gaps, 0))
+        if kind.held:
+            return self._held(cells, column)
         if kind.levels:
             return self._category(cells, column, kind)
         if kind.days:
@@ -358,8 +371,51 @@ class Text:
         missing = self._numbers.missing(trimmed)
         place = places(compute.index_in(trimmed, texts(kind.levels)))
         gaps = int(np.count_nonzero(missing))
-        values = tuple(np.where(missing, np.nan, (place == j).astype(np.float64)) for j in range(1, len(kind.levels)))
+        last = 2 if kind.label else len(kind.levels)  # a target is one column, also where this file knows one class only
+        values = tuple(np.where(missing, np.nan, (place == j).astype(np.float64)) for j in range(1, last))
         return Cells(values, 0, gaps, len(missing) - gaps, levels=_distinct(cells, missing, kind.distinct))
+
+    def _held(self, cells: Any, column: str) -> Cells:
+        """A column that says which rows are held out, as 0 and 1.
+
+        Raises:
+            DataError: at the first cell that says neither.
+        """
+        from pyarrow import compute  # noqa: PLC0415
+
+        said = compute.utf8_lower(compute.utf8_trim(cells, BLANKS))
+        held = flags(compute.is_in(said, texts(HELD_OUT)))
+        neither = np.flatnonzero(~(held | flags(compute.is_in(said, texts(TRAINED_ON)))))
+        if len(neither):
+            line, row = next(islice(self.rows(), int(neither[0]), None))
+            where = f"{self.file}, line {line}, column {shown(column)}"
+            problem = f"{shown(row[self.names.index(column)])} does not say whether the row is held out."
+            raise DataError(where, problem, "Write 1 or 0, true or false, test or train.")
+        return Cells((held.astype(np.float64),), len(held), 0, 0)
+
+    def _labels(self, cells: Any, found: Cells, *, categories: bool) -> tuple[tuple[int, str], ...]:
+        """Lines and texts of the first distinct values of a target, three at most; numbers are written in one way."""
+        from pyarrow import compute  # noqa: PLC0415
+
+        first: dict[int, str] = {}
+        if found.values is not None and not categories:
+            (values,) = found.values
+            there = ~np.isnan(values)
+            if there.any():
+                low, high = values[there].min(), values[there].max()
+                for which in (values == low, values == high, there & (values != low) & (values != high)):
+                    if which.any():
+                        row = int(np.argmax(which))
+                        first[row] = _plainly(float(values[row]))
+            total = len(values)
+        else:
+            trimmed = compute.utf8_trim(cells, BLANKS)
+            held = trimmed.filter(mask(~self._numbers.missing(trimmed)))
+            for label in compute.unique(held).slice(0, 3):
+                first[compute.index(trimmed, label).as_py()] = label.as_py()
+            total = len(trimmed)
+        rows = sorted(first)
+        return tuple(zip(self.lines(np.array(rows, np.int64), total), [first[row] for row in rows], strict=True))
 
     def _examples(
         self, cells: Any, column: str, wrong: Array, missing: Array
@@ -450,14 +506,34 @@ def well_quoted(text: Array, quotes: Array, marks: bytes = b',"') -> bool:
     return bool((np.isin(before, beside) | (opening == 0)).all() and np.isin(after, beside).all())
 
 
-def choose(file: str, header: Header, target: str, features: Sequence[str] | None, leave_out: Sequence[str]) -> list[str]:
-    """Check the named columns against the header and return the features to look at, in order."""
+def choose(
+    file: str,
+    header: Header,
+    target: str,
+    features: Sequence[str] | None,
+    leave_out: Sequence[str],
+    held_by: str | None = None,
+) -> list[str]:
+    """Check the named columns against the header and return the features to look at, in order.
+
+    Args:
+        file: its name, for errors.
+        header: names of the columns.
+        target: the column to predict.
+        features: columns to predict from; all others when None.
+        leave_out: columns that are not used.
+        held_by: the column that says which rows are held out, if one does.
+
+    Raises:
+        DataError: if a column is not there, stands twice, or has two roles.
+    """
     names = header.names
     known, folded = set(names), {name.casefold(): name for name in names}
     for wanted, role in [
         (target, "for the target"),
         *((feature, "for the feature") for feature in features or ()),
         *((column, "to leave out") for column in leave_out),
+        *([(held_by, "to hold rows out by")] if held_by is not None else []),
     ]:
         if (twins := header.twin(wanted)) is not None and role != "to leave out":
             problem = f"two columns are named {shown(wanted)} (columns {twins[0]} and {twins[1]})."
@@ -474,7 +550,10 @@ def choose(file: str, header: Header, target: str, features: Sequence[str] | Non
             word = "--delimiter blanks" if re.search(r"\s", names[0]) else "--delimiter"
             remedy = f"The header is one column, {shown(names[0])}: say by what its cells are separated with {word}."
         raise DataError(file, f"no column {shown(wanted)} {role}.", remedy)
-    left = header.named(leave_out)
+    if held_by is not None and held_by in {target, *(features or ())}:
+        role = "the target" if held_by == target else "a feature"
+        raise DataError(file, f"{shown(held_by)} is both {role} and says which rows are held out.", "Name another column.")
+    left = header.named(leave_out) | ({held_by} if held_by is not None else set())
     if target in left:
         raise DataError(file, f"{shown(target)} is both the target and left out.", "Take it out of the columns to leave out.")
     if features is None:
@@ -487,6 +566,11 @@ def choose(file: str, header: Header, target: str, features: Sequence[str] | Non
         if feature in features[:j]:
             raise DataError(file, f"the feature {shown(feature)} is named twice.", "Name it once.")
     return [feature for feature in features if feature not in left]
+
+
+def _plainly(value: float) -> str:
+    """A number in the one way in which labels are told apart: 1 and 1.0 are the same, and so are 0 and -0."""
+    return f"{value + 0.0:.0f}" if value.is_integer() and abs(value) < 2.0**53 else repr(value)
 
 
 def _named(delimiter: str) -> str:
