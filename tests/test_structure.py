@@ -13,7 +13,7 @@ ROOT = Path(gd.__file__).parent
 CHAIN = (
     "notation", "look", "phrases", "refusal", "dialect", "arrays", "cells", "remedies", "sniffer", "table", "decoding",
     "stream", "data", "columns", "signs", "moments", "sampling", "scanning", "joining", "reading", "degeneracy", "validation",
-    "inference", "problems", "backends", "optimizers", "training", "sklearn", "sweep", "method", "limits",
+    "inference", "problems", "backends", "optimizers", "batches", "training", "sklearn", "sweep", "method", "limits",
     "comparison", "diagnosis", "record", "coefficients", "history", "retention", "changes", "cure", "epoch_table", "quality",
     "figures", "words", "rendering", "report", "overview", "archive", "smtp", "mail", "outbox", "cli",
 )  # fmt: skip
