@@ -33,7 +33,8 @@ def batches(rows: int, size: int, seed: int, *, contiguous: bool = False) -> Bat
     """Cut a table into batches, each row into one of them.
 
     The rows are drawn once, and in each batch they keep the order of the table; only the order of the batches is drawn anew
-    at every epoch. One batch of all rows is the table itself.
+    at every epoch. One batch of all rows is the table itself. Where the last batch is smaller its rows count for more than
+    others do, and the steps end near where the mean of the batches' gradients is zero: a size that divides n has no such bias.
 
     Args:
         rows: n, 1 or more.
