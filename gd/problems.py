@@ -85,6 +85,7 @@ def least_squares(X: Array, y: Array) -> Problem:
         Legendre (1805), Nouvelles méthodes pour la détermination des orbites des comètes, appendix.
     """
     per_row = 1 / len(y)  # PyTorch multiplies by a number faster than it divides by one
+    blocks = len(y) > _LONG or not X.flags.forc  # `dot` would copy neighbouring rows of a column-major matrix at each call
 
     def value(theta: Any, X: Any, y: Any) -> Any:
         if theta.ndim > 1:
@@ -95,7 +96,7 @@ def least_squares(X: Array, y: Array) -> Problem:
 
     def value_and_gradient(theta: Array, X: Array, y: Array) -> tuple[Any, Array]:
         many = theta.ndim > 1
-        if not many and len(y) > _LONG and len(theta) > 1:
+        if not many and blocks and len(theta) > 1:
             return by_blocks(theta, X, y)
         r = theta.dot(X.T) if many else X.dot(theta)  # forward pass; @ would not use BLAS for a single column: ten times slower
         r -= y
