@@ -37,7 +37,7 @@ from gd.sampling import Sample
 from gd.scanning import Apart, Scan, scan
 from gd.settings import Training
 from gd.signs import Sign
-from gd.splitting import Parting, Split, partings
+from gd.splitting import Parting, partings
 from gd.stream import is_address, shown_name
 
 __all__ = ["read"]
@@ -95,9 +95,6 @@ def read(
     runner: Runner,
     run: str,
     folder: Path,
-    *,
-    labels: bool = False,
-    split: Split | None = None,
 ) -> None:
     """Read the files of one data set and write the reading into a folder.
 
@@ -105,19 +102,19 @@ def read(
         name: of the data set.
         files: paths or addresses.
         source: what is to be learned from them.
-        training: whose method decides whether rows are kept.
+        training: whose method decides whether rows are kept, whose loss whether the target is one of two classes, and which
+            rows are held out or dealt into folds.
         reports: the folder of all reports, which holds the cache.
         runner: who reads, where there are several files.
         run: id of this run.
         folder: to write into.
-        labels: whether the target is one of two classes, which become 0 and 1.
-        split: which rows are held out, and into how many folds the others are split; all are trained on when None.
 
     Raises:
         DataError: if they cannot be used.
         Exception: what else the reading of one of them ended with.
     """
-    alone = len(files) == 1 or training.method == "rows" or training.loss != "mse"  # rows do not travel
+    labels, split = training.loss == "logistic", training.split
+    alone = len(files) == 1 or training.method == "rows" or training.needs_rows  # rows do not travel
     one = Runner(workers=1) if alone and len(files) > 1 else runner
     cache = _Cache(reports / _CACHE, source, run, labels)
     titles = [f"{name}: read" if len(files) == 1 else f"{name}: read {visible(shown_name(file), 100)}" for file in files]

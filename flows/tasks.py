@@ -5,9 +5,11 @@ Tasks hand each other the path of a run's draft folder and small values, never a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
+from typing import Any
 
 import numpy as np
 from prefect import task
@@ -16,21 +18,27 @@ from prefect.cache_policies import NO_CACHE
 from flows.progress import Following
 from gd import archive, backends, problems
 from gd.archive import Draft
+from gd.backends import Objective
+from gd.batches import batches, bound, minibatch
 from gd.changes import since
-from gd.comparison import compare
+from gd.comparison import Comparison, compare
 from gd.data import Array, Scaling, save_array
 from gd.degeneracy import degeneracy
-from gd.diagnosis import GradientCheck, Spectrum, check_gradient, diagnose, spectrum
+from gd.descent import Descent, settle
+from gd.diagnosis import GradientCheck, Spectrum, check_gradient, diagnose
 from gd.inference import infer
-from gd.limits import check_design, check_values
+from gd.joining import Held
+from gd.limits import check_design, check_target, check_values
 from gd.look import Look
-from gd.optimizers import gradient_descent
+from gd.optimizers import line_search
+from gd.problems import Problem
 from gd.quality import FitCells, fit_quality
 from gd.reading import Reading
-from gd.record import Record, Residuals, Run, epoch_log, trained
+from gd.record import CrossValidated, Fold, Record, Residuals, Run, epoch_log, trained
 from gd.settings import Training
 from gd.sweep import Sweep, grid, sweep
-from gd.training import Outcome, Trace, train
+from gd.training import Outcome, Progress, Trace, train
+from gd.validation import cross_validate, path
 
 __all__ = ["compare_traces", "keep", "prepare", "render", "sweep_rates", "train_with"]
 
@@ -44,17 +52,49 @@ def prepare(name: str, draft: Draft, training: Training) -> float:
         scaling = data.moments.scaling(center=training.intercept)
     else:
         scaling = Scaling.none(len(data.provenance.features))
-    if data.rows is not None:
-        design, y = problems.design(scaling.apply(data.rows.X), training.intercept), data.rows.y
-    else:
-        design, y = data.moments.compressed(scaling, training.intercept)
+    design, y = _matrices(data, scaling, training)
     check_design(data, scaling, design, y, training)
-    found = spectrum(design, y)
+    check_target(data, y, training)
+    if data.held is not None:
+        held = _matrices(data.held, scaling, training)
+        check_target(data, held[1], training)
+        save_array(draft.work / "held-design.npy", held[0])
+        save_array(draft.work / "held-target.npy", held[1])
+    descent, found = settle(training, design, y, _penalty(data, draft, training))
+    descent.save(draft.work / "descent.npz")
     found.save(draft.work / "spectrum.npz")
     save_array(draft.work / "design.npy", design)
     save_array(draft.work / "target.npy", y)
     save_array(draft.work / "scaling.npy", np.stack([scaling.shift, scaling.scale]))
-    return training.learning_rate if isinstance(training.learning_rate, float) else found.auto_rate
+    return descent.rate
+
+
+def _matrices(part: Reading | Held, scaling: Scaling, training: Training) -> tuple[Array, Array]:
+    """Design matrix and targets: the rows themselves, or a few that no linear model can tell from them."""
+    if part.rows is not None:
+        return problems.design(scaling.apply(part.rows.X), training.intercept), part.rows.y
+    return part.moments.compressed(scaling, training.intercept)
+
+
+def _penalty(data: Reading, draft: Draft, training: Training) -> float:
+    """κ of the L2 penalty: as set, or the best of a cross-validation, which is kept for the record."""
+    if training.folded is None:
+        return 0.0 if training.l2 == "auto" else training.l2
+    how = {"intercept": training.intercept, "standardize": training.standardize}
+    penalties = path(data.moments, **how)
+    found = cross_validate(data.folds, penalties.tolist(), **how)
+    chosen = found.best if training.l2 == "auto" else training.l2
+    order = np.argsort(found.penalties)
+    kept = CrossValidated(
+        folds=len(data.folds),
+        path=tuple(
+            Fold(penalty=float(found.penalties[j]), loss=float(found.mean[j]), error=float(found.error[j])) for j in order
+        ),
+        best=found.best,
+        chosen=chosen,
+    )
+    (draft.work / "crossed.json").write_text(kept.model_dump_json(), encoding="utf-8")
+    return chosen
 
 
 @task(name="sweep rates", task_run_name="{name}: sweep rates with {backend}", cache_policy=NO_CACHE)
@@ -63,10 +103,11 @@ def sweep_rates(name: str, backend: str, draft: Draft, training: Training) -> fl
     design, y, kind = _load(draft, "design"), _load(draft, "target"), np.dtype(training.dtype)
     found = Spectrum.load(draft.work / "spectrum.npz")
     rates = training.learning_rate if isinstance(training.learning_rate, tuple) else grid(found.auto_rate, found.best_rate)
-    problem = problems.LOSSES[training.loss](design.astype(kind, copy=False), y.astype(kind, copy=False))
+    descent = Descent.load(draft.work / "descent.npz", training)
+    problem = descent.problem(design.astype(kind, copy=False), y.astype(kind, copy=False))
     with Following(name, f"{backend}, {len(rates)} rates", training.epochs) as progress:
         swept = sweep(
-            backends.get(backend).objective(problem),
+            _bind(backend, training)(problem),
             design.shape[1],
             rates,
             epochs=training.epochs,
@@ -83,24 +124,74 @@ def sweep_rates(name: str, backend: str, draft: Draft, training: Training) -> fl
 @task(name="train", task_run_name="{name}: train with {backend}", cache_policy=NO_CACHE)
 def train_with(name: str, backend: str, draft: Draft, training: Training, learning_rate: float) -> tuple[float, float]:
     """Train one backend and hold its gradient against central differences; returns the check's ratio and error."""
-    objective, make = backends.get(backend).objective, problems.LOSSES[training.loss]
-    design, y = _load(draft, "design"), _load(draft, "target")
-    kind = np.dtype(training.dtype)
+    descent, bind = Descent.load(draft.work / "descent.npz", training), _bind(backend, training)
     with Following(name, backend, training.epochs) as progress:
-        trace = train(
-            objective(make(design.astype(kind, copy=False), y.astype(kind, copy=False))),
-            design.shape[1],
-            gradient_descent(learning_rate),
-            epochs=training.epochs,
-            tolerance=training.stop_below,
-            stop_early=training.stops_early,
-            keep_weights=training.keep_weights,
-            dtype=kind,
-            progress=progress,
-        )
+        trace = _descend(draft, descent, bind, learning_rate, progress)
     trace.save(draft.work / f"trace-{backend}.npz")
-    check = check_gradient(objective(make(design, y)), Spectrum.load(draft.work / "spectrum.npz"))
+    stated = bind(descent.problem(_load(draft, "design"), _load(draft, "target")))
+    check = check_gradient(stated, Spectrum.load(draft.work / "spectrum.npz"))
     return check.ratio, check.error
+
+
+def _bind(backend: str, training: Training) -> Callable[[Problem], Objective]:
+    """What binds a problem to one backend, on its device."""
+    device = backends.settled(training.backends, training.device)[backend]
+    return partial(backends.get(backend).objective, device=device)
+
+
+def _descend(
+    draft: Draft, descent: Descent, bind: Callable[[Problem], Objective], rate: float, progress: Progress | None = None,
+    disturbed: float = 0.0,
+) -> Trace:  # fmt: skip
+    """The descent of one backend.
+
+    Args:
+        draft: holds the matrices.
+        descent: the settings, settled.
+        bind: what binds a problem to the backend.
+        rate: the learning rate.
+        progress: told how far it is.
+        disturbed: relative error that is put into every gradient, to see what becomes of one.
+    """
+    training = descent.training
+    kind = np.dtype(training.dtype)
+    design, y = (_load(draft, name).astype(kind, copy=False) for name in ("design", "target"))
+    p = design.shape[1]
+
+    def ready(problem: Problem) -> Objective:
+        made = descent.bound(bind(problem), p)
+        return _disturbed(made, disturbed) if disturbed else made
+
+    objective, held, searched = ready(descent.problem(design, y)), None, list[float]()
+    if training.batch_size is not None:
+        parts = batches(len(y), training.batch_size, training.seed)
+        each = bound(ready, descent.problem, design, y, parts.parts)
+        optimizer = minibatch(descent.optimizer(rate, p, len(each)), each, parts.order)
+    elif training.learning_rate == "search":
+        optimizer = line_search(objective, rate, searched.append)
+    else:
+        optimizer = descent.optimizer(rate, p)
+    if (draft.work / "held-design.npy").exists():
+        apart = (_load(draft, name).astype(kind, copy=False) for name in ("held-design", "held-target"))
+        held = bind(descent.loss(*apart))
+    trace = train(
+        objective, p, optimizer, epochs=training.epochs, tolerance=training.stop_below, stop_early=training.stops_early,
+        keep_weights=training.keep_weights, dtype=kind, held=held, patience=training.patience, progress=progress,
+    )  # fmt: skip
+    if searched and not disturbed:
+        save_array(draft.work / "rates.npy", np.array(searched[: len(trace)]))
+    return trace
+
+
+def _disturbed(objective: Objective, error: float) -> Objective:
+    """An objective whose gradients carry a rounding error more, the same at the same call."""
+    signs = np.random.default_rng(0)
+
+    def evaluate(theta: Array) -> tuple[Any, Array]:
+        value, gradient = objective(theta)
+        return value, gradient * (1 + error * signs.choice([-1.0, 1.0], gradient.shape)).astype(gradient.dtype)
+
+    return evaluate
 
 
 @task(name="compare", task_run_name="{name}: compare", cache_policy=NO_CACHE)
@@ -121,27 +212,77 @@ def compare_traces(
     scaling = Scaling(*np.load(draft.work / "scaling.npy"))
     sweeps = [Sweep.load(draft.work / f"sweep-{backend}.npz") for backend in training.backends if training.sweeps]
     traces = [Trace.load(draft.work / f"trace-{backend}.npz") for backend in training.backends]
-    design = _load(draft, "design")
+    descent = Descent.load(draft.work / "descent.npz", training)
     found = Spectrum.load(draft.work / "spectrum.npz")
-    size, growth = np.sqrt(np.einsum("ij,ij->j", design, design) / len(design)), found.contraction(learning_rate)
-    unique = determined.unique and found.condition < 1 / float(np.finfo(training.dtype).eps)  # else half the digits are gone
-    comparison = compare(
-        traces, size, rows=len(design), rate=learning_rate, growth=growth, root=found.root, unique=unique
-    )  # fmt: skip
-    diagnosis = diagnose(found, learning_rate, traces, [GradientCheck(*check) for check in checks], determined.rank)
+    seen = found if descent.P is None else found.through(descent.P)
+    comparison = _compared(draft, descent, found, seen, learning_rate, traces, determined.unique)
+    gradients = [GradientCheck(*check) for check in checks]
+    diagnosis = diagnose(found, learning_rate, traces, gradients, determined.rank, descent.law, seen, descent.steepest)
     with np.errstate(over="ignore", invalid="ignore"):
         optimum = scaling.to_units(found.optimum, training.intercept)
-    estimates = infer(data.moments, optimum, determined.dependent, intercept=training.intercept)
+    estimates = None
+    if training.loss in {"mse", "notebook"} and not (descent.l2 or training.l1):
+        estimates = infer(data.moments, optimum, determined.dependent, intercept=training.intercept)
+    crossed = draft.work / "crossed.json"
     titles = [backends.get(backend).title for backend in training.backends]
     finished = run.model_copy(update={"finished": datetime.now(UTC)})
-    record = trained(finished, data, training, scaling, titles, traces, comparison, diagnosis, sweeps, estimates, look)
+    record = trained(
+        finished, data, training, scaling, titles, traces, comparison, diagnosis, sweeps, estimates, look, descent,
+        devices=_devices(training), ends=[_end(draft, descent, trace) for trace in traces],
+        crossed=CrossValidated.model_validate_json(crossed.read_bytes()) if crossed.exists() else None,
+    )  # fmt: skip
     features = data.provenance.features
-    log = epoch_log(training.backends, traces, features, training.intercept, scaling, comparison, diagnosis)
+    epochs, moves = max(map(len, traces)), training.planned != "constant" or training.warm_up
+    rates = np.array([descent.schedule(learning_rate)(t) for t in range(epochs)]) if moves else None
+    if (draft.work / "rates.npy").exists():
+        rates = np.append(np.load(draft.work / "rates.npy"), np.full(epochs, np.nan))[:epochs]
+    log = epoch_log(training.backends, traces, features, training.intercept, scaling, comparison, diagnosis, rates)
     counted = _counted(draft, data, training, scaling, record, traces)
     if counted is not None:
         record = record.model_copy(update={"residuals": counted[0]})
     record = record.model_copy(update={"previous": since(draft.final, record)})
     archive.write_record(draft.path, record, log, counted and counted[1])
+
+
+def _compared(
+    draft: Draft, descent: Descent, found: Spectrum, seen: Spectrum, rate: float, traces: Sequence[Trace], unique: bool
+) -> Comparison:
+    """The backends side by side; where no theory bounds what rounding becomes, by what a disturbed descent makes of it."""
+    training, law = descent.training, descent.law
+    design, kind = _load(draft, "design"), np.finfo(training.dtype)
+    size = np.sqrt(np.einsum("ij,ij->j", design, design) / len(design))
+    plain = training.is_plain
+    unique = (unique or descent.l2 > 0) and found.condition < 1 / float(kind.eps)  # else half the digits are gone
+    how: dict[str, Any] = {
+        "rows": len(design), "rate": rate if plain else np.inf, "root": found.predictions, "unique": unique,
+        "growth": seen.contraction(rate, law) if law is not None else 1.0,
+    }  # fmt: skip
+    if plain or len(traces) == 1:
+        return compare(traces, size, **how)
+    twin = _descend(draft, descent, _bind(training.backends[0], training), rate, disturbed=4 * float(kind.eps))
+    return compare(traces, size, **how, twin=twin)
+
+
+def _devices(training: Training) -> dict[str, str]:
+    places = backends.settled(training.backends, training.device)
+    return {backend: backends.get(backend).device_title(device) for backend, device in places.items()}
+
+
+def _end(draft: Draft, descent: Descent, trace: Trace) -> tuple[float, float]:
+    """The loss at the end without penalties, and that of the rows held out; NaN without any."""
+    theta = trace.end.astype(np.float64)
+
+    def loss(design: str, target: str) -> float:
+        problem = descent.loss(_load(draft, design), _load(draft, target))
+        with np.errstate(over="ignore", invalid="ignore"):
+            return float(problem.value(theta, *problem.arrays))
+
+    penalised = descent.l2 or descent.training.l1
+    held = (draft.work / "held-design.npy").exists()
+    return (
+        loss("design", "target") if penalised else trace.final_loss,
+        loss("held-design", "held-target") if held else float("nan"),
+    )
 
 
 @task(name="render", task_run_name="{name}: render", cache_policy=NO_CACHE)
@@ -171,7 +312,7 @@ def _counted(
         design = problems.design(scaling.apply(X), training.intercept)
     else:
         return None
-    theta = trace.theta[-1].astype(np.float64)
+    theta = trace.end.astype(np.float64)
     return fit_quality(fit, design, y, theta, moments=data.moments, scaling=scaling, every=every)
 
 

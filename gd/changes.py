@@ -21,7 +21,7 @@ Facts = Mapping[str, Mapping[str, Any]]
 
 _NUMBERS = frozenset({"result", "weights"})  # of which the change is told in per cent
 _LARGEST = 5  # weights that a report names where none left its interval
-_AS_TRAINED = {"shift", "scale"}  # of the features, and so of the data
+_AS_TRAINED = {"shift", "scale", "found_by", "devices"}  # of the features, and so of the data
 _BEFORE = 50  # runs that are looked at: ten of them may be evidence
 _COUNTS = {"epochs", "rows", "rows used", "bytes"}
 _TITLED = {  # what has a name for people, in the order of the report's own tables; what is not here follows
@@ -32,8 +32,10 @@ _TITLED = {  # what has a name for people, in the order of the report's own tabl
         "columns left out",
     ),
     "settings": (
-        "loss", "optimizer", "learning rate", "learning rate setting", "epochs", "tolerance", "keep weights", "stops early",
-        "dtype", "intercept", "standardize", "method", "method setting", "backends", "preset",
+        "loss", "delta", "delta setting", "l2", "l2 setting", "l1", "optimizer", "decay", "decay setting", "weight decay",
+        "learning rate", "learning rate setting", "schedule", "schedule factor", "schedule every", "warm up", "precondition",
+        "batch size", "seed", "epochs", "tolerance", "validation", "patience", "folds", "keep weights", "stops early", "dtype",
+        "intercept", "standardize", "method", "method setting", "backends", "device", "preset",
     ),
     "diagnosis": (
         "curvature", "condition", "stable below", "best rate", "contraction", "predicted epochs", "predicted epochs best",
@@ -287,8 +289,9 @@ def _of_fit(fit: Fit, who: str) -> dict[str, Any]:
 def _settings(record: Record) -> dict[str, Any]:
     """As they were trained with, but for what only follows from the data."""
     found = record.training.model_dump(mode="json", exclude=_AS_TRAINED)
-    if record.training.learning_rate_setting != "fixed":
-        found.pop("learning_rate")
+    for name in ("learning_rate", "delta", "l2", "decay"):
+        if found[f"{name}_setting"] != "fixed":
+            found.pop(name)
     return {name.replace("_", " "): value for name, value in found.items()}
 
 

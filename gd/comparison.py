@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import combinations
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -16,6 +16,9 @@ from gd.data import Array
 from gd.training import Outcome, Trace
 
 __all__ = ["Comparison", "compare", "tolerance"]
+
+
+_MARGIN = 10.0  # times the gap that one rounding error has made
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,6 +35,7 @@ class Comparison:
     first_epoch_apart: int | None  # None where they never part
     kept: Array  # (m,), the epochs after which the weights could be compared
     by: Literal["weights", "predictions"] = "weights"  # what decides beside the losses
+    measured: bool = False  # whether the tolerance is what a disturbed descent has shown, and not what theory says
 
     @property
     def agree(self) -> bool:
@@ -71,6 +75,7 @@ def compare(
     growth: float = 1.0,
     root: Array | None = None,
     unique: bool = True,
+    twin: Trace | None = None,
 ) -> Comparison:
     """Compare traces epoch by epoch, as far as the shortest goes.
 
@@ -97,6 +102,8 @@ def compare(
         root: S with ‖S δ‖ the root mean square over all rows of the predictions by weights δ, (p, p), as in
             `gd.diagnosis.Spectrum`; predictions are not compared when None.
         unique: whether one choice of weights is the best, to what the dtype can tell; False needs `root`.
+        twin: the descent of the first trace with a rounding error more in every gradient, where no theory says what becomes
+            of one: ten times the largest gap between the two so far, and half of the digits, count as equal.
 
     Raises:
         ValueError: if there is no trace, or if they differ in their number of weights or dtype.
@@ -136,6 +143,8 @@ def compare(
             relative_prediction[at] = _ratio(gap, np.maximum(scale, np.minimum(most[at], moved)))
 
     allowed = tolerance(traces[0].theta.dtype, k, rows, growth)
+    if twin is not None:
+        allowed = _measured(traces[0], twin, k, unique, feature_size=feature_size, rows=rows, rate=rate, root=root)
     by: Literal["weights", "predictions"] = "weights" if unique or root is None else "predictions"
     held = relative_weight if by == "weights" else relative_prediction
     apart = np.flatnonzero((held[:until] > allowed[:until]) | (relative_loss[:until] > allowed[:until]))
@@ -144,8 +153,20 @@ def compare(
         first = until
     return Comparison(
         loss_gap, relative_loss, prediction_gap, relative_prediction, weight_gap, relative_weight,
-        min(float(allowed[-1]), 1.0), first, kept, by,
+        min(float(allowed[-1]), 1.0), first, kept, by, twin is not None,
     )  # fmt: skip
+
+
+def _measured(first: Trace, twin: Trace, epochs: int, unique: bool, **how: Any) -> Array:
+    """The tolerance of each epoch, (epochs,), by what became of a rounding error in a descent that is otherwise the same."""
+    found = compare([first, twin], **how)
+    unit = (16 + how["rows"] / 4) * float(np.finfo(first.theta.dtype).eps)
+    least = max(math.sqrt(float(np.finfo(first.theta.dtype).eps)), 4 * unit)
+    gaps = np.fmax(found.relative_loss_gap, found.relative_weight_gap if unique else found.relative_prediction_gap)
+    far = np.fmax.accumulate(np.nan_to_num(gaps, nan=0.0))
+    last = float(far[-1]) if len(first) == len(twin) else 1.0  # one ended before the other: from there on nothing is known
+    grown = np.append(far, np.full(max(epochs - len(far), 0), last))[:epochs]
+    return np.asarray(np.minimum(np.maximum(least, _MARGIN * grown), 1.0))
 
 
 def _rms(theta: Array, root: Array) -> Array:

@@ -11,17 +11,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gd.notation import count, number, visible
-from gd.phrases import say
+from gd.phrases import plural, say
 from gd.record import Fit, Record
 
-__all__ = ["Cure", "changed", "cure", "epochs_to_flat", "rounded", "without", "wrong_gradients"]
+__all__ = ["Cure", "changed", "cure", "epochs_to_flat", "fallen_to", "rounded", "without", "wrong_gradients"]
 
 _STEEP = 1e4  # condition number from which some directions are far flatter than others
 _CLOSE = 1e-6  # of the first excess loss: where a descent counts as having arrived
 _MOST = 10**7  # epochs that are worth advising
 _VALUE = r"[\w.,+-]+"
 _SETTING = (
-    rf"(?: --(?:loss|optimizer|learning-rate|epochs|tolerance|keep-weights|dtype|method|backends) {_VALUE}"
+    r"(?: --(?:loss|delta|l2|l1|optimizer|decay|weight-decay|learning-rate|schedule|schedule-factor|schedule-every|warm-up"
+    r"|precondition|batch-size|seed|epochs|tolerance|patience|folds|keep-weights|dtype|method|device|backends)"
+    rf" {_VALUE}"
     r"| --(?:no-)?(?:intercept|standardize))"
 )
 _OPTION = r"--[a-z][a-z-]*(?:[ =](?:'[^']*'|[^\s'-]\S*))?"
@@ -71,13 +73,21 @@ def wrong_gradients(record: Record) -> list[Fit]:
 def epochs_to_flat(record: Record) -> int | None:
     """Epochs after which the gradient norm would meet the tolerance, had it gone on shrinking at the slowest rate."""
     assert record.diagnosis is not None
-    factor = record.diagnosis.contraction
+    factor = record.diagnosis.contraction or 0.0
     norms = [fit.gradient_norm for fit in record.fits if fit.gradient_norm]
     first = record.diagnosis.first_gradient_norm
     if not (0 < factor < 1 and norms and first and record.training.tolerance):
         return None
     missing = math.log(max(norms) / (record.training.tolerance * first)) / -math.log(factor)
     return max(fit.epochs for fit in record.fits) + max(math.ceil(missing), 1)
+
+
+def fallen_to(record: Record) -> float | None:
+    """The share of its first value that the gradient norm has fallen to, of the backend that is behind."""
+    assert record.diagnosis is not None
+    norms = [fit.gradient_norm for fit in record.fits if fit.gradient_norm is not None]
+    first = record.diagnosis.first_gradient_norm
+    return max(norms) / first if norms and first else None
 
 
 def rounded(epochs: int) -> int:
@@ -146,7 +156,7 @@ def _divergence(record: Record) -> Cure:
     unstable = limit is not None and rate >= limit
     if unstable:
         which = {"limit": number(limit), "curvature": number(found.curvature[1]), "rate": number(rate)}
-        if found.contraction > 1:
+        if found.contraction is not None and found.contraction > 1:
             reasons.append(say("cure.unstable_grows", factor=number(found.contraction), **which))
         else:
             reasons.append(say("cure.unstable", **which))
@@ -154,6 +164,11 @@ def _divergence(record: Record) -> Cure:
         ratio = found.gradient_ratio[fit.backend]
         reasons.append(say("cure.wrong_gradient", backend=fit.title, ratio=number(ratio, keep_zeros=True)))
     reasons += _last_finite(record)
+    if (limit is None or not found.quadratic) and not wrong_gradients(record) and found.eigenvalues[-1] > 0:
+        if record.training.learning_rate_setting != "auto":
+            advice, command = say("cure.with_auto"), changed(record.run.command, learning_rate=None)
+            return Cure((*reasons, say("cure.nothing_known")), advice, command)
+        return Cure(tuple(reasons))
     if unstable and limit is not None:
         advice = say("cure.half_the_limit", rate=_typed(limit / 2))
         return Cure(tuple(reasons), advice, changed(record.run.command, learning_rate=_typed(limit / 2)))
@@ -218,21 +233,26 @@ def _disagreement(record: Record) -> Cure:
 def _exhaustion(record: Record) -> Cure:
     found, settings = record.diagnosis, record.training
     assert found is not None
+    if not found.theory:
+        return _without_theory(record)
     rate, flat = settings.learning_rate or 0.0, epochs_to_flat(record)
     reasons, done = [], max(fit.epochs for fit in record.fits)
     if flat is not None and flat <= _MOST:
         reasons.append(
             say(
-                "cure.slow", rate=number(rate), share=_share(found.contraction), tolerance=number(settings.tolerance),
+                "cure.slow", rate=number(rate), share=_share(found.contraction or 0.0), tolerance=number(settings.tolerance),
                 epochs=count(rounded(flat)), more=count(rounded(flat - done)),
             )
         )  # fmt: skip
-    better = _rounded_down(found.best_rate) if found.best_rate else None
+    better = _rounded_down(found.best_rate) if found.best_rate else None  # of plain descent only
     need = _epochs_at(record, better) if better else None
     if need is not None and need <= _MOST and (flat is None or 2 * need < flat):
         reasons.append(say("cure.better_rate", rate=number(better), epochs=count(rounded(need))))
     elif flat is None or flat > _MOST:
-        return _conditioned(record, reasons)
+        made = _conditioned(record, reasons)
+        if made.command is None and found.condition is not None and settings.precondition == "none" and _is_plain(record):
+            return Cure(made.reasons, say("cure.whitened"), changed(record.run.command, precondition="whiten"))
+        return made
     steep = _steep(record)
     if better and need is not None and (flat is None or 2 * need < flat):
         more = {"epochs": str(rounded(need))} if need > settings.epochs else {}
@@ -243,6 +263,24 @@ def _exhaustion(record: Record) -> Cure:
     assert flat is not None
     advice = say("cure.with_epochs", epochs=count(rounded(flat)))
     return Cure((*reasons, *steep), advice, changed(record.run.command, epochs=str(rounded(flat))))
+
+
+def _is_plain(record: Record) -> bool:
+    return record.training.loss == "mse" and record.training.optimizer == "gradient-descent"
+
+
+def _without_theory(record: Record) -> Cure:
+    """Of steps that no theory predicts: what is known of where they end."""
+    found, settings = record.diagnosis, record.training
+    assert found is not None
+    if not found.attained:
+        return Cure((say("cure.no_optimum"),), say("cure.with_l2"), changed(record.run.command, l2="0.01"))
+    if settings.optimizer == "adamw" and settings.weight_decay:
+        return Cure((say("cure.held_off"),))
+    if settings.batch_size is not None:
+        return Cure((say("cure.cloud", rows=plural(settings.batch_size, "row")),))
+    reason = say("cure.few_epochs", share=number(fallen_to(record), 2), tolerance=number(settings.tolerance))
+    return Cure((reason,), say("cure.with_more"), changed(record.run.command, epochs=str(10 * settings.epochs)))
 
 
 def _flatness(record: Record) -> Cure | None:

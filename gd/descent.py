@@ -105,11 +105,18 @@ class Descent:
             planned = constant(rate)
         return warm_up(planned, training.warm_up)
 
-    def optimizer(self, rate: float, p: int) -> Optimizer:
-        """Turns gradients of `bound` into steps; line searches and batches come around it."""
+    def optimizer(self, rate: float, p: int, steps: int = 1) -> Optimizer:
+        """Turns gradients of `bound` into steps; line searches and batches come around it.
+
+        Args:
+            rate: the learning rate.
+            p: parameters.
+            steps: in an epoch.
+        """
         training = self.training
         changes = training.planned != "constant" or training.warm_up
-        along: float | Schedule = self.schedule(rate) if changes else rate
+        planned = self.schedule(rate)
+        along: float | Schedule = (lambda t: planned(t // steps)) if changes else rate
         made = self._stepping(along)
         if training.l1:
             gain = 1.0 if training.optimizer == "gradient-descent" else 1 / (1 - (self.decay or 0.0))  # of a lasting gradient

@@ -13,7 +13,7 @@ from gd.reading import Reading
 from gd.refusal import DataError
 from gd.settings import Training
 
-__all__ = ["check_design", "check_values"]
+__all__ = ["check_design", "check_target", "check_values"]
 
 _WIDE = np.finfo(np.float64)
 _SPARE = 3  # powers of ten that a weight may be from the quotient of its target's and its feature's spread
@@ -71,6 +71,25 @@ def check_design(data: Reading, scaling: Scaling, design: Array, y: Array, train
             problem = f"its rows differ by {share:.2g} of their size, of which float32 keeps hardly a digit."
             raise _refused(data, name, problem, f"{remedy}subtract a constant from the column.")
     _check_weights(data, scaling)
+
+
+def check_target(data: Reading, y: Array, training: Training) -> None:
+    """Refuse a target that the loss does not know.
+
+    Args:
+        data: what is trained on.
+        y: targets, (n,), trained on or held out.
+        training: the settings.
+
+    Raises:
+        DataError: naming the column.
+    """
+    if training.loss == "logistic" and len(wrong := y[(y != 0) & (y != 1)]):
+        problem = f"the logistic loss is of a target of two values, and {wrong[0]:g} is one of more."
+        raise _refused(data, data.provenance.target, problem, "minimise the mean squared error with --loss mse.")
+    if training.loss == "poisson" and len(wrong := y[y < 0]):
+        problem = f"the Poisson loss is of counts, and {wrong[0]:g} is below 0."
+        raise _refused(data, data.provenance.target, problem, "minimise the mean squared error with --loss mse.")
 
 
 def _check_weights(data: Reading, scaling: Scaling) -> None:

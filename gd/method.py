@@ -25,7 +25,7 @@ def keeps_rows(training: Training, rows: int, columns: int) -> bool:
     """
     if training.method != "auto":
         return training.method == "rows"
-    if training.loss != "mse":  # no other loss has moments
+    if training.needs_rows:
         return True
     size = rows * columns
     descents = training.epochs * len(training.backends) * (1 + training.rates_tried)

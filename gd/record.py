@@ -47,7 +47,7 @@ _OF_ALL = ("quantile", "residual_error", "rmse", "r2", "adjusted_r2", "f", "f_p"
 
 _TYPED = (
     "loss", "delta", "l2", "l1", "optimizer", "decay", "weight_decay", "learning_rate", "schedule", "schedule_factor",
-    "schedule_every", "warm_up", "precondition", "batch_size", "seed", "epochs", "tolerance", "validation", "patience", "folds",
+    "schedule_every", "warm_up", "precondition", "batch_size", "seed", "epochs", "tolerance", "patience", "folds",
     "keep_weights", "dtype", "method", "device",
 )  # fmt: skip
 
@@ -87,11 +87,13 @@ class Settings(_Part):
 
     loss: str
     delta: float | None = None  # of Huber's loss, in units of the target
+    delta_setting: Literal["fixed", "auto"] = "auto"
     l2: float = 0.0  # κ of κ Σ w², as trained
     l2_setting: Literal["fixed", "auto"] = "fixed"
     l1: float = 0.0  # κ of κ Σ |w|
     optimizer: str
     decay: float | None = None  # β of momentum, Nesterov and Adam, ρ of RMSProp
+    decay_setting: Literal["fixed", "auto"] = "auto"
     weight_decay: float | None = None  # of AdamW
     learning_rate: float | None
     learning_rate_setting: Literal["auto", "fixed", "sweep", "search"]
@@ -181,6 +183,7 @@ class Agreement(_Part):
     max_relative_prediction_gap: float | None = None
     compared_by: Literal["weights", "predictions"] = "weights"  # what decides beside the losses
     tolerance: float
+    tolerance_measured: bool = False  # by a descent with a rounding error more in each gradient; else by theory
     first_epoch_apart: int | None
     reasons: dict[str, str] = Field(default_factory=dict)
 
@@ -536,10 +539,12 @@ def command(source: Source, training: Training, look: Look = Look()) -> str:  # 
     """The command that does the same again, fit to be pasted into a shell; without templates, whose place is no one else's."""
     default = preset(training.preset) if training.preset else Training()
     words = ["gd", "run", *_source_words(source, training)]
+    if training.validation is not None:
+        words += _option("validate", training.validation)
     for name in _TYPED:
         if (value := getattr(training, name)) != getattr(default, name):
             said = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-            words += _option("validate", said) if name == "validation" else [f"--{name.replace('_', '-')}", said]
+            words += [f"--{name.replace('_', '-')}", said]
     for name in ("intercept", "standardize"):
         if getattr(training, name) != getattr(default, name):
             words += [f"--{'' if getattr(training, name) else 'no-'}{name}"]
@@ -629,7 +634,9 @@ def _settings(
         loss=training.loss,
         delta=descent.delta if descent else None if training.delta == "auto" else training.delta,
         l2=descent.l2 if descent else 0.0 if training.l2 == "auto" else training.l2,
+        delta_setting="auto" if training.delta == "auto" else "fixed",
         l2_setting="auto" if training.l2 == "auto" else "fixed",
+        decay_setting="auto" if training.decay == "auto" else "fixed",
         l1=training.l1,
         optimizer=training.optimizer,
         decay=descent.decay if descent else None if training.decay == "auto" else training.decay,
@@ -762,6 +769,7 @@ def _agreement(comparison: Comparison) -> Agreement:
         **gaps,
         compared_by=comparison.by,
         tolerance=comparison.tolerance,
+        tolerance_measured=comparison.measured,
         first_epoch_apart=comparison.first_epoch_apart,
         reasons={name: nothing for name, gap in gaps.items() if gap is None},
     )

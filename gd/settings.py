@@ -6,6 +6,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from gd.splitting import Split
+
 __all__ = ["Loss", "OptimizerName", "Precondition", "ScheduleName", "Training", "preset"]
 
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -131,6 +133,13 @@ class Training(BaseModel):
             raise ValueError(f"{next(one for j, one in enumerate(rate) if one in rate[:j])} is named twice")
         return rate
 
+    @field_validator("validation")
+    @classmethod
+    def _is_a_split(cls, word: str | None) -> str | None:
+        if word is not None:
+            Split.parse(word)
+        return word
+
     @model_validator(mode="after")
     def _go_together(self) -> Self:
         for fault in (self._with_l1(), self._with_rates(), self._with_notebook(), self._with_penalty()):
@@ -164,7 +173,7 @@ class Training(BaseModel):
         for option, there in (
             (f"--optimizer {self.optimizer}", self.optimizer != "gradient-descent"),
             (f"--schedule {self.schedule}", self.schedule not in {"auto", "constant"}), ("--warm-up", self.warm_up > 0),
-            ("--batch-size", self.batch_size is not None), ("--precondition", self.precondition != "none" and self.sweeps),
+            ("--batch-size", self.batch_size is not None), ("--precondition", self.precondition != "none"),
             ("--validate", self.validation is not None and self.sweeps),
         ):  # fmt: skip
             if there:
@@ -235,6 +244,18 @@ with --loss {self.loss}"
     def folded(self) -> int | None:
         """Folds of the cross-validation, where there is one."""
         return self.folds or (5 if self.l2 == "auto" else None)
+
+    @property
+    def split(self) -> Split | None:
+        """Which rows are held out, and the folds of the others; None where all are trained on, in one piece."""
+        if self.validation is None:
+            return None if self.folded is None else Split(seed=self.seed, folds=self.folded)
+        return Split.parse(self.validation, seed=self.seed, folds=self.folded)
+
+    @property
+    def needs_rows(self) -> bool:
+        """Whether it cannot be trained on moments."""
+        return self.loss != "mse" or self.stochastic
 
     @property
     def stochastic(self) -> bool:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from gd.cure import epochs_to_flat, rounded, wrong_gradients
+from gd.cure import epochs_to_flat, fallen_to, rounded, wrong_gradients
 from gd.notation import count, listed, number, plainly, typed, visible
 from gd.phrases import plural, say
 from gd.record import Record
@@ -70,7 +70,13 @@ def _convergence(record: Record, num: Any) -> str:
     assert record.comparison is not None
     which, remedy = {"backends": _titles(record), "epochs": _epochs(record)}, ""
     text = say("converged.reached", within=_within(record, num), **which)
-    if (short := _short_of_the_optimum(record)) is not None:
+    stopped = next((fit for fit in record.fits if fit.outcome == "stopped"), None)
+    if stopped is not None:
+        patience, best = plural(record.training.patience or 0), count(stopped.best_epoch)
+        text = say("converged.stopped", patience=patience, best=best, **which)
+    elif record.diagnosis is not None and not record.diagnosis.attained:
+        text = say("converged.rested", **which)
+    elif (short := _short_of_the_optimum(record)) is not None:
         flat = record.diagnosis is None or record.diagnosis.condition is None or record.diagnosis.condition > 1e4
         name = "converged.short_flat" if flat else "converged.short_tolerance"
         text = say(name, above=_above(short, record, num), tolerance=num(record.training.tolerance), **which)
@@ -154,6 +160,7 @@ def _divergence(record: Record, num: Any) -> str:
     assert rate is not None
     which = {"rate": num(rate), "limit": num(limit, 3)}
     too_long = limit is not None and rate >= limit
+    known = record.diagnosis.quadratic and limit is not None
     if too_long and record.sweep is not None:
         text = say(
             "diverged.sweep_at" if rate == limit else "diverged.sweep_above", count=count(len(record.sweep.rates)), **which
@@ -161,7 +168,7 @@ def _divergence(record: Record, num: Any) -> str:
     elif too_long:
         text = say("diverged.at" if rate == limit else "diverged.above", **which)
     else:
-        text = say("diverged.below", **which)
+        text = say("diverged.below" if known else "diverged.unknown", **which)
     worst = next(fit for fit in record.fits if fit.outcome == "diverged")
     if worst.loss is None and worst.last_finite_epoch is not None:
         text = say("diverged.last", said=text, epoch=count(worst.last_finite_epoch))
@@ -169,16 +176,26 @@ def _divergence(record: Record, num: Any) -> str:
         text = say("diverged.never", said=text)
     else:
         text = say("diverged.rises", said=text, epochs=plural(worst.epochs), loss=num(worst.loss))
-    return say("diverged.try", said=text, rate=typed((limit or rate) / 2, 2)) if too_long else say("diverged.look", said=text)
+    if too_long:
+        return say("diverged.try", said=text, rate=typed((limit or rate) / 2, 2))
+    return say("diverged.look" if known or record.training.learning_rate_setting == "auto" else "diverged.auto", said=text)
 
 
 def _exhaustion(record: Record, num: Any) -> str:
     found, settings = record.diagnosis, record.training
     assert found is not None
+    if not found.attained:
+        return say("exhausted.endless", epochs=plural(max(fit.epochs for fit in record.fits)), loss=num(record.fits[0].loss))
     text = say(
         "exhausted.begin", epochs=plural(max(fit.epochs for fit in record.fits)), above=_above(found.excess_loss, record, num)
     )
     rate, best = settings.learning_rate, found.predicted_epochs_best
+    if not found.theory:
+        if settings.optimizer == "adamw" and settings.weight_decay:
+            return say("exhausted.adamw", said=text)
+        if settings.batch_size is not None:
+            return say("exhausted.batches", said=text, rows=plural(settings.batch_size, "row"))
+        return say("exhausted.further", said=text, share=num(fallen_to(record), 2), tolerance=num(settings.tolerance))
     if found.stable_below is not None and (rate or 0) >= found.stable_below:
         half = typed(found.stable_below / 2, 2)
         return say("exhausted.above_limit", said=text, rate=num(rate), limit=num(found.stable_below, 3), half=half)

@@ -14,14 +14,10 @@ import pytest
 
 from gd import archive, backends
 from gd.data import Array, Dataset, Source, bundled
-<<<<<<< HEAD
-from gd.problems import LOSSES, design, least_squares
-from gd.settings import Training
-=======
 from gd.optimizers import gradient_descent
 from gd.problems import LOSSES, Problem, aligned, design, huber, least_squares, logistic, poisson, ridge
-from gd.training import Training, train
->>>>>>> h-steps
+from gd.settings import Training
+from gd.training import train
 from gd.words import sentence
 from tests.conftest import run_tasks
 

@@ -124,6 +124,7 @@ def first_fault(error: ValidationError) -> str:
     # where a setting may be one of several things, what was wrong with the one that it came closest to
     fault = max(faults, key=lambda fault: (len(fault["loc"]), not fault["type"].endswith(("_type", "literal_error"))))
     place = next((str(part) for part in fault["loc"]), "").replace("_", "-")
+    place = "validate" if place == "validation" else place
     said = fault["msg"].removeprefix("Value error, ")
     said = said[:1].lower() + said[1:]
     if not place:  # about several settings, which it names itself

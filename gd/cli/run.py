@@ -79,6 +79,61 @@ class Written:
 
 
 @dataclass(frozen=True)
+class Steps:
+    """How the descent goes, in the command's words."""
+
+    optimizer: Literal["gradient-descent", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw"] | None = None
+    """How a gradient becomes a step; gradient-descent by default."""
+    learning_rate: str | None = None
+    """A number, or auto: found from the curvature of the loss on these data, 1/λmax of plain descent (the default). Several,
+    separated by commas, or auto-sweep for nine around it: all are tried at once, and the best is trained with. search looks for
+    one anew at each epoch (backtracking line search)."""
+    decay: str | None = None
+    """β of momentum, nesterov, adam and adamw, ρ of rmsprop; auto is the best one for the curvature (the default)."""
+    weight_decay: float | None = None
+    """What adamw takes off each weight an epoch, in learning rates; 0.01 by default."""
+    schedule: Literal["auto", "constant", "step", "exponential", "cosine"] | None = None
+    """How the learning rate goes on; auto is constant, but a cosine where steps do not shrink with the gradient."""
+    schedule_factor: str | None = None
+    """What the rate is multiplied with, at each step (0.1 by default) or over all epochs of exponential (0.01)."""
+    schedule_every: int | None = None
+    """Epochs between two steps down; a third of all by default."""
+    warm_up: int | None = None
+    """So many first epochs with a rate that grows up to the full one."""
+    precondition: Literal["none", "diagonal", "whiten"] | None = None
+    """Scale the steps by the curvature of each weight, or by the whole of it: badly conditioned data then converge in tens of
+    epochs, but it is no longer plain descent."""
+    batch_size: int | None = None
+    """Rows a step; all of them when not given."""
+    seed: int | None = None
+    """Of all that is drawn: batches, rows held out, folds; 0 by default."""
+    epochs: int | None = None
+    """Steps at most, or passes over all batches; 1000 by default."""
+    tolerance: str | None = None
+    """Converged when the gradient norm has fallen to this share of its first value; 0 never stops early."""
+    validate: str | None = None
+    """Rows that are held out, and their loss evaluated at every epoch: a share by chance (0.2), the last ones (last:0.2), or
+    those that a column marks (column:NAME)."""
+    patience: int | None = None
+    """Stop when the loss on the rows held out has not fallen for so many epochs, and keep the best weights."""
+    folds: int | None = None
+    """Folds of an exact cross-validation, from the same pass over the data."""
+    device: Literal["auto", "cpu", "cuda"] | None = None
+    """Where torch and jax compute; auto is a GPU where there is one."""
+
+    def settings(self) -> dict[str, Any]:
+        """Those that were given, by their names in `Training`."""
+        given = vars(self) | {
+            "learning_rate": _rates(self.learning_rate),
+            "tolerance": _number_or_auto("--tolerance", self.tolerance),
+            "decay": _number_or_auto("--decay", self.decay),
+            "schedule_factor": _number_or_auto("--schedule-factor", self.schedule_factor),
+            "validation": self.validate,
+        }
+        return {name: value for name, value in given.items() if name != "validate"}
+
+
+@dataclass(frozen=True)
 class Drawn:
     """How reports and mails look, in the command's words."""
 
@@ -116,11 +171,10 @@ def run(
     features: str | None = None,
     leave_out: str | None = None,
     encode: str | None = None,
-    loss: Literal["mse", "notebook"] | None = None,
-    optimizer: Literal["gradient-descent"] | None = None,
-    learning_rate: str | None = None,
-    epochs: int | None = None,
-    tolerance: str | None = None,
+    loss: Literal["mse", "huber", "logistic", "poisson", "notebook"] | None = None,
+    delta: str | None = None,
+    l2: str | None = None,
+    l1: float | None = None,
     keep_weights: str | None = None,
     dtype: Literal["float64", "float32"] | None = None,
     intercept: bool | None = None,
@@ -137,6 +191,7 @@ def run(
     scheduler: str | None = None,
     json: Annotated[bool, Parameter(negative="")] = False,
     verbose: Annotated[bool, Parameter(negative="")] = False,
+    steps: Annotated[Steps, Parameter(name="*", group="How it descends")] = Steps(),
     written: Annotated[Written, Parameter(name="*", group="How the CSV is written")] = Written(),
     drawn: Annotated[Drawn, Parameter(name="*", group="How reports look")] = Drawn(),
 ) -> int:
@@ -150,12 +205,11 @@ def run(
         leave_out: Columns that are not used, separated by commas.
         encode: What is made of text: category turns a column of few distinct texts into columns of 0 and 1, dates turns dates
             into days since the first; both as category,dates.
-        loss: What to minimise; mse unless the preset says otherwise.
-        optimizer: How to step.
-        learning_rate: A number, or auto for 1/λmax from the data's own curvature (the default). Several, separated by
-            commas, or auto-sweep for nine around it: all are tried at once, and the best is trained with.
-        epochs: Steps at most; 1000 by default.
-        tolerance: Converged when the gradient norm has fallen to this share of its first value; 0 never stops early.
+        loss: What to minimise: mse, the mean squared error (the default); huber, which outliers pull less; logistic, for a
+            target of two values or texts; poisson, for counts; notebook, mse with the notebook's own gradient.
+        delta: Residual at which huber turns linear, in units of the target; auto is 1.345 robust standard deviations.
+        l2: κ of a penalty κ Σ w² on the weights as trained; auto takes the best one of a cross-validation.
+        l1: κ of a penalty κ Σ |w|, under which some weights become exactly 0.
         keep_weights: Keep the weights of every so many epochs; auto keeps those of 10,000 at most (the default). Loss and
             gradient norm are always kept.
         dtype: Precision of the training; float64 by default.
@@ -174,24 +228,25 @@ def run(
         scheduler: Address of a dask scheduler that exists, such as tcp://10.0.0.5:8786; needs --runner dask.
         json: Print run.json, one line for each data set, and nothing else.
         verbose: Show Prefect's own log on standard error.
+        steps: How the descent goes.
         written: How the files are written, where it is not to be found out.
         drawn: How reports and mails look.
     """
     from gd import settings  # noqa: PLC0415  (quick commands load nothing that they do not need)
 
     given = {
-        "loss": loss, "optimizer": optimizer, "epochs": epochs, "dtype": dtype, "intercept": intercept,
-        "method": method, "learning_rate": _rates(learning_rate), "standardize": standardize,
-        "tolerance": _number_or_auto("--tolerance", tolerance),
+        "loss": loss, "delta": _number_or_auto("--delta", delta), "l2": _number_or_auto("--l2", l2), "l1": l1, "dtype": dtype,
+        "intercept": intercept, "method": method, "standardize": standardize,
         "keep_weights": _number_or_auto("--keep-weights", keep_weights),
         "backends": tuple(_row(backends)) if backends is not None else None,
+        **steps.settings(),
     }  # fmt: skip
     base = settings.preset(preset).model_dump() if preset else {}
     try:
         training = settings.Training(**base | {name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
         raise UsageError(first_fault(error)) from None
-    _check_backends(training.backends)
+    _check_backends(training.backends, training.device)
     look = drawn.look()
     mailing = _mailing(mail_to, dry_run=dry_run)
     what: dict[str, Any] = {"target": target, "features": _names(features)}
@@ -415,10 +470,10 @@ def _check_keep(keep: str | None) -> None:
 
 
 def _number_or_auto(option: str, text: str | None) -> float | str | None:
-    if text is None or text == "auto":
+    if text in {None, "auto"} or (option == "--learning-rate" and text == "search"):
         return text
     try:
-        return float(text)
+        return float(text or "")
     except ValueError:
         raise UsageError(f"{option}: {text!r} is neither a number nor auto.") from None
 
@@ -434,7 +489,7 @@ def _rates(text: str | None) -> float | str | tuple[float, ...] | None:
         raise UsageError(f"--learning-rate: {text!r} is no list of numbers, such as 0.001,0.01,0.1.") from None
 
 
-def _check_backends(names: tuple[str, ...]) -> None:
+def _check_backends(names: tuple[str, ...], device: str) -> None:
     from gd import backends  # noqa: PLC0415
 
     for j, name in enumerate(names):
@@ -442,6 +497,11 @@ def _check_backends(names: tuple[str, ...]) -> None:
             raise UsageError(f"--backends: no backend {name!r}; available are {', '.join(backends.available())}.")
         if name in names[:j]:
             raise UsageError(f"--backends: {name!r} is named twice.")
+    if device == "cuda":  # which only a framework can tell; where it is not asked for, none is imported here
+        try:
+            backends.settled(names, device)
+        except ValueError as error:
+            raise UsageError(f"--device: {error}.") from None
 
 
 def _row(text: str) -> list[str]:

@@ -19,7 +19,7 @@ from gd.record import EpochLog, Findings, Record
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["PNG_WIDTH", "excess", "gradient", "loss", "loss_png", "loss_words"]
+__all__ = ["PNG_WIDTH", "excess", "gradient", "loss", "loss_axis", "loss_png", "loss_words"]
 
 PNG_WIDTH = 552  # pixels at which a mail shows its picture: 600 less a margin at each side
 _COLOURS = 64  # of a PNG: two lines, ink and greys, with the steps between them
@@ -73,11 +73,18 @@ def loss(record: Record, log: EpochLog) -> Picture:
     return Picture("loss", caption, alt, saved(figure, "loss"), of_lines("epoch", "loss", drawn))
 
 
+def loss_axis(record: Record) -> str:
+    """What stands beside an axis of losses: which one, and its unit."""
+    kind = {"huber": "figures.loss.y_huber", "logistic": "figures.loss.y_logistic", "poisson": "figures.loss.y_poisson"}
+    target = visible(record.dataset.target, 24)
+    return say(kind.get(record.training.loss, "figures.loss.y_squared"), target=target)
+
+
 def _loss_figure(record: Record, log: EpochLog) -> tuple[Figure, list[Line]]:
     figure, axes = new_figure()
     epoch_axis(axes, len(log))
     log_axis(axes, [log.entries(f"{fit.backend}_loss")[1] for fit in record.fits])
-    axes.set_ylabel(say("figures.loss.y_squared", target=visible(record.dataset.target, 24)))
+    axes.set_ylabel(loss_axis(record))
     drawn = lines(axes, record, log, "loss")
     for fit in record.fits:
         if fit.last_finite_epoch is not None and fit.last_finite_loss is not None:
@@ -107,14 +114,16 @@ def excess(record: Record, log: EpochLog) -> Picture:
         axes.plot(line.x, line.y, color=THEORY, linewidth=1, linestyle=(0, (1, 2)), zorder=2)
         drawn.append(line)
     label_ends(axes, [line.end for line in drawn])
-    factor = min(record.diagnosis.contraction, 1e150) ** 2
-    if record.verdict == "diverged":
+    factor = min(record.diagnosis.contraction or 0.0, 1e150) ** 2
+    if not record.diagnosis.theory:
+        caption = say("figures.excess.without_theory")
+    elif record.verdict == "diverged":
         caption = say("figures.excess.grows", factor=number(factor))
     elif factor > 1e-3:
         caption = say("figures.excess.shrinks", factor=_factor(factor))
     else:
         caption = say("figures.excess.vanishes")
-    if drawn[-1].name == "bound":
+    if drawn and drawn[-1].name == "bound":
         caption += f" {say('figures.excess.dotted')}"
     alt = say("figures.excess.alt", listed="; ".join(way(log, fit, "excess_loss") for fit in record.fits))
     for line in drawn[len(record.fits) :]:
@@ -147,6 +156,8 @@ def gradient(record: Record, log: EpochLog) -> Picture:
 def _bound(epochs: Array, found: Findings, theory: Array) -> Array:
     """The first excess loss times the square of the contraction an epoch; nothing where the theory is the same line."""
     first = found.first_excess_loss or 0.0
+    if not found.theory or found.contraction is None:
+        return np.full(len(epochs), np.nan)
     with np.errstate(over="ignore", under="ignore", divide="ignore", invalid="ignore"):
         bound = first * np.float64(found.contraction) ** (2.0 * epochs)
         apart = np.nanmax(bound / theory, initial=0.0) > 1.1

@@ -9,6 +9,7 @@ from gd.figures.picture import Picture
 from gd.figures.style import in_style
 from gd.figures.surface import contours, has_a_surface, have_steps, parabola, plane, steps
 from gd.figures.sweep import rates
+from gd.figures.validation import folds, held, schedule
 from gd.figures.weights import bars, have_bars, weights
 from gd.quality import FitCells
 from gd.record import EpochLog, Record
@@ -27,7 +28,15 @@ def draw(record: Record, log: EpochLog, cells: FitCells | None = None) -> list[P
     found = record.diagnosis
     if not record.fits or found is None:
         return []
-    makers = [loss, excess, weights, gradient]
+    makers = [loss, weights, gradient]
+    if found.attained:
+        makers.insert(1, excess)
+    if record.training.validation is not None:
+        makers.insert(0, held)
+    if "learning_rate" in log.columns:
+        makers.append(schedule)
+    if record.cross_validation is not None:
+        makers.append(folds)
     if len(record.fits) > 1:
         makers.append(gap)
     if record.sweep is not None:
