@@ -399,7 +399,7 @@ def _classes(scans: Sequence[Scan], where: str, target: str, moments: Moments) -
     found = {label for one in scans for label, _ in one.labels}
     numbers = scans[0].kinds[target].kind == Kind.NUMBERS
     ordered = sorted(found, key=float) if numbers else sorted(found)
-    low, high = moments.low[-1], moments.high[-1]
+    low, high = float(moments.low[-1]), float(moments.high[-1])
     if low == high:
         only = ordered[0] if len(ordered) == 1 else ordered[int(low == (float(ordered[1]) if numbers else 1))]
         problem = f"every row trained on holds {shown(only)} in the target {shown(target)}: two classes have two values."

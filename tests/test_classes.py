@@ -114,10 +114,15 @@ def test_every_table_as_pandas_has_it(
     frame = pd.DataFrame({"x": np.arange(n), "y": rng.choice(labels, n)})
     path = tmp_path_factory.mktemp("classes") / "t.csv"
     frame.to_csv(path, index=False, lineterminator="\n")
+    if frame["y"].nunique() < 2:
+        with pytest.raises(DataError, match=r"every row trained on holds"):
+            whole([str(path)], block=block)
+        return
     try:
         found = whole([str(path)], split=split, block=block)
-    except DataError as error:
-        assert re.search(r"every row trained on holds|are needed\.|are too few for", str(error))
+    except DataError:  # a part without a row, or without one of the classes: chance leaves none out of more
+        if n >= 30:
+            raise
         return
     assert found.rows is not None
     rows = [found.rows] if found.held is None else [found.rows, found.held.rows]
@@ -130,8 +135,8 @@ def test_every_table_as_pandas_has_it(
     ("texts", "expected"),
     [
         (["x,y\n1,no\n2,yes\n3,no\n4,maybe\n"],
-         "t-0.csv, line 5, column 'y': 'maybe' is a third value beside 'no' and 'yes': two classes have two. Take it as missing "
-         "with --missing default,maybe, or name another target."),
+         "t-0.csv, line 5, column 'y': 'maybe' is a third value beside 'no' and 'yes': two classes have two. Take it as "
+         "missing with --missing default,maybe, or name another target."),
         (["x,y\n1,1\n2,3\n3,1\n4,2\n"],
          "t-0.csv, line 5, column 'y': '2' is a third value beside '1' and '3': two classes have two. --loss mse fits numbers "
          "as they are."),
@@ -142,13 +147,11 @@ def test_every_table_as_pandas_has_it(
          "t-1.csv, line 3, column 'y': '2' is a third value beside '0' and '1': two classes have two. --loss mse fits numbers "
          "as they are."),
         (["x,y\n1,no\n2,no\n"],
-         "t-0.csv: every row trained on holds 'no' in the target 'y': two classes have two values. Name another target, or give "
-         "rows of both."),
+         "t-0.csv: every row trained on holds 'no' in the target 'y': two classes have two values. Name another target, or "
+         "give rows of both."),
         (["x,y\n1,1\n,0\n3,1\n"],
-         "t-0.csv: every row trained on holds '1' in the target 'y': two classes have two values. Name another target, or give "
-         "rows of both."),
-        (["x,y\n1,-1e308\n2,1e308\n"],
-         "t-0.csv: -1e+308 and 1e+308 in the target 'y' are too far apart. Write 0 and 1."),
+         "t-0.csv: every row trained on holds '1' in the target 'y': two classes have two values. Name another target, or "
+         "give rows of both."),
         (["x,y\n1,0\n2,1\n3,yes\n"],
          "t-0.csv, line 4, column 'y': 'yes' is not a number. Mend it, or write NA for a missing value."),
     ],
@@ -159,6 +162,14 @@ def test_targets_that_are_no_two_classes(tmp_path: Path, texts: list[str], expec
     with pytest.raises(DataError) as refused:
         whole(files(tmp_path, *texts), block=block)
     assert expected == str(refused.value)
+
+
+def test_two_numbers_may_be_too_far_apart(tmp_path: Path) -> None:
+    """Where float64 does not hold what lies between them."""
+    with pytest.raises(
+        DataError, match=r"t-0\.csv: -1e\+308 and 1e\+308 in the target 'y' are too far apart\. Write 0 and 1\."
+    ):
+        whole(files(tmp_path, "x,y\n1,-1e308\n2,1e308\n"))
 
 
 def test_a_class_that_only_held_rows_have_is_refused(tmp_path: Path) -> None:

@@ -10,11 +10,14 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from prefect import flow
 from prefect.client.schemas.objects import State
 
+from flows.reading import read
 from flows.runners import Runner
 from flows.training_report import Batch, Ended, training_report
-from gd.data import Array, Source
+from gd import reading
+from gd.data import Array, Source, Split
 from gd.settings import Training
 from tests.conftest import write_csv
 from tests.test_flow import task_runs
@@ -158,3 +161,58 @@ def test_a_cache_that_cannot_be_read_back_is_no_loss(tmp_path: Path) -> None:
     again, _ = run(source, reports)
     assert first.record.fits[0].weights == again.record.fits[0].weights
     assert again.record.dataset.unchanged_since is None
+
+
+@flow(name="read apart")
+def apart(
+    files: list[str],
+    training: Training,
+    split: Split | None,
+    labels: bool,
+    reports: Path,
+    runner: Runner,
+    run: str,
+    folder: Path,
+) -> None:
+    """A flow that reads and does nothing else."""
+    source = Source(path=files[0], target="y", as_one="sales")
+    read("sales", files, source, training, reports, runner, run, folder, labels=labels, split=split)
+
+
+SPLITS = [Split(share=0.3, folds=3), Split(last=0.25), None]
+
+
+@pytest.mark.parametrize("method", ["rows", "moments"])
+def test_rows_are_held_out_and_kept_apart(shards: Path, tmp_path: Path, method: str) -> None:
+    """As the library holds them out, whoever reads; a second time from the cache, where each split has a place of its own."""
+    files = [str(shards / "parts" / f"{j}.csv") for j in range(3)]
+    training = QUICK.model_copy(update={"method": method})
+    keep = (lambda rows, columns: True) if method == "rows" else None
+
+    for again in (False, True):
+        for j, split in enumerate(SPLITS):
+            folder = tmp_path / f"{j}-{again}"
+            state: State[Any] = apart(
+                files,
+                training,
+                split,
+                False,
+                tmp_path / "reports",
+                Runner(workers=2),
+                f"run {again}",
+                folder,
+                return_state=True,
+            )
+            assert state.is_completed()
+            actual = reading.Reading.load(folder)
+            source = Source(path=files[0], target="y", as_one="sales")
+            expected = reading.read(files, source, "sales", keep_rows=keep, split=split)
+            assert expected.moments.R.tobytes() == actual.moments.R.tobytes()
+            assert [fold.R.tobytes() for fold in expected.folds] == [fold.R.tobytes() for fold in actual.folds]
+            assert (expected.held is None) == (actual.held is None)
+            if expected.held is not None and actual.held is not None:
+                assert expected.held.moments.R.tobytes() == actual.held.moments.R.tobytes()
+            assert method == actual.method
+            assert expected.provenance.rows_held == actual.provenance.rows_held
+            assert split == actual.provenance.split
+            assert ("run False" if again else None) == actual.provenance.unchanged_since
