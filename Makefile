@@ -33,6 +33,7 @@ bench: $(STAMP_BENCH)    ## measure, side by side in one run, into tests/benchma
 	$(BIN)/python -m tests.benchmarks $(SECTIONS)
 
 fuzz: $(STAMP_FUZZ)      ## search for bytes that the CSV reader stumbles over; fails where it does, and leaves them in .fuzz/findings
+	GD_TEST_DAMAGE=1112 $(BIN)/pytest -q tests/test_damage.py
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
 screenshots: $(STAMP) browser

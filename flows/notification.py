@@ -160,8 +160,9 @@ def _tell(
     elif (reports / "index.html").exists():
         place = os.environ.get("GD_REPORTS_URL") or f"{(reports / 'index.html').absolute()} on {socket.gethostname()}"
         lines.append(f"All reports: {place}")
-    if tell(kind, presence, lines, reports, datetime.now(UTC), _ONE_CAUSE if kind == "late" else timedelta(0)):
-        drain(reports, _SENDING)
+    tell(kind, presence, lines, reports, datetime.now(UTC), _ONE_CAUSE if kind == "late" else timedelta(0))
+    if presence.mailing.owners:
+        drain(reports, _SENDING)  # also what was owed before: who cleans up after a killed run owes a notice and sends none
 
 
 def _presence(flow_run: str, parameters: Mapping[str, Any]) -> tuple[Presence, str | None]:

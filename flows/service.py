@@ -33,6 +33,7 @@ _RESTARTS = 5  # of a worker, within
 _WITHIN = 600.0  # seconds
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last one comes where a terminal is closed
 _EVERY = 2.0  # seconds between two looks
+_DYING = 60.0  # seconds in which a run that was killed with its worker, and gives gigabytes back first, lets go of its lock
 
 
 class ServiceError(RuntimeError):
@@ -164,6 +165,7 @@ def _work(
         children += workers.values()
         started(Started(url.removesuffix("/api"), own, deployments.next_runs(plan.names, datetime.now(UTC), 3)))
         restarts: list[float] = []
+        dying_until = 0.0
         news = deployments.News(plan.names, datetime.now(UTC))
         while True:
             time.sleep(_EVERY)
@@ -171,6 +173,8 @@ def _work(
                 say(line)
             if own and children[0].ended:
                 raise ServiceError(f"Prefect's server has ended ({children[0].last_words()}); see {children[0].log}")
+            if time.monotonic() < dying_until:  # a run that ends after its worker has nobody else who sees it
+                _clean_up(plan, say)
             for pool, worker in workers.items():
                 if not worker.ended:
                     continue
@@ -179,6 +183,7 @@ def _work(
                     raise ServiceError(f"the worker of {pool} does not stay up ({worker.last_words()}); see {worker.log}")
                 say(f"The worker of {pool} has ended; it is started again.")
                 _clean_up(plan, say)
+                dying_until = time.monotonic() + _DYING
                 with suppress(httpx.HTTPError):  # a server that does not answer now may do so when the worker asks
                     for line in deployments.skip_missed(plan.names, datetime.now(UTC)):
                         say(line)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -38,8 +39,8 @@ def attachments(item: Received) -> dict[str, bytes]:
     return {str(part.get_filename()): part.get_payload(decode=True) for part in parts}  # type: ignore[misc]
 
 
-def until(found: Callable[[], T | None], seconds: float, what: str) -> T:
-    """What a function finds, asked again and again until it finds something."""
+def until(found: Callable[[], T | None], what: str, seconds: float = 240.0) -> T:
+    """What a function finds, asked again and again until it finds something; the limit only bounds a hang."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if result := found():
@@ -128,8 +129,12 @@ class Service:
                 cwd=self.folder, env=self.environment, stdout=log, stderr=subprocess.STDOUT,
             )  # fmt: skip
         process = self._process
-        until(lambda: "Ctrl-C ends all of it." in self.said() or process.poll() is not None, 120, "gd serve is up")
-        assert process.poll() is None, self.said()
+        try:
+            until(lambda: "Ctrl-C ends all of it." in self.said() or process.poll() is not None, "gd serve is up")
+            assert process.poll() is None, self.said()
+        except BaseException:
+            self._kill()
+            raise
         return self
 
     @property
@@ -145,7 +150,19 @@ class Service:
         """Ask it to end, as a person would; its exit status."""
         assert self._process is not None
         self._process.send_signal(sent)
-        return self._process.wait(60)
+        try:
+            return self._process.wait(240)
+        except BaseException:
+            self._kill()
+            raise
+
+    def _kill(self) -> None:
+        """End all that belongs to it, so that a test that fails leaves nothing to the next ones."""
+        assert self._process is not None
+        for number in [self._process.pid, *marked(str(self.folder))]:
+            with suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
+        self._process.wait()
 
     def __enter__(self) -> Self:
         return self.start()
@@ -185,6 +202,17 @@ class Service:
         answer = httpx.post(f"{self.api}/flow_runs/filter", json={"sort": "EXPECTED_START_TIME_ASC"}, timeout=30)
         found: list[dict[str, Any]] = answer.json()
         return found
+
+    def end_runs(self) -> None:
+        """End every flow run that goes on or waits, and free its slot: what a test that fails leaves is not the next one's."""
+        for number, line in marked(str(self.folder)).items():
+            if "prefect.engine" in line:
+                with suppress(ProcessLookupError):
+                    os.kill(number, signal.SIGKILL)
+        for run in self.flow_runs():
+            if run["state"]["type"] in {"SCHEDULED", "PENDING", "RUNNING", "CANCELLING"}:
+                state = {"state": {"type": "CANCELLED"}, "force": True}
+                httpx.post(f"{self.api}/flow_runs/{run['id']}/set_state", json=state, timeout=30).raise_for_status()
 
     def records(self) -> list[dict[str, Any]]:
         """Every run.json that can be seen, first started first."""

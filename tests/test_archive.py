@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -84,9 +85,18 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import gd.archive, gd.report
+import gd.backends.torch, matplotlib.figure, matplotlib.backends.backend_svg
 from gd.data import Source, bundled
 from gd.settings import Training
-where, name = sys.argv[1], sys.argv[2]
+from tests.conftest import run_tasks
+name = Path(sys.argv[1])
+for where in sys.argv[2:]:              # a child that has everything imported, for each
+    child = os.fork()
+    if child == 0:
+        break
+    print(os.waitpid(child, 0)[1])
+else:
+    sys.exit()
 module, _, function = where.rpartition(".")
 owner = sys.modules[module]
 real = getattr(owner, function)
@@ -97,27 +107,37 @@ def fatal(*words, **named):
     result = real(*words, **named)
     os.kill(os.getpid(), signal.SIGKILL)
 setattr(owner, function, fatal)
-from tests.conftest import run_tasks
-run_tasks(Source(path=str(bundled("notebook")), target="Y"), Training(), Path(name), "victim")
+run_tasks(Source(path=str(bundled("notebook")), target="Y"), Training(), name / where, "victim")
 """
+STAGES = ("begin", "write_record", "draw", "render", "finish")
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A folder of reports for each stage, in which one run was finished and another was killed there."""
+    folder = tmp_path_factory.mktemp("killed")
+    functions = {stage: f"gd.archive.{stage}" for stage in STAGES}
+    run_tasks(Source(path=str(bundled("notebook")), target="Y"), Training(), folder / "before", "victim")
+    for function in functions.values():
+        shutil.copytree(folder / "before", folder / function)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(folder), *functions.values()],
+        capture_output=True, text=True, timeout=240, check=False, env=environment,
+    )  # fmt: skip
+    assert [str(int(signal.SIGKILL))] * len(STAGES) == done.stdout.split(), done.stderr
+    return {stage: folder / function for stage, function in functions.items()}
 
 
 @pytest.mark.server  # a whole process each
-@pytest.mark.parametrize(
-    "where", ["gd.archive.begin", "gd.archive.write_record", "gd.archive.draw", "gd.archive.render", "gd.archive.finish"]
-)
-def test_a_killed_run_leaves_no_half_folder(where: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_killed_run_leaves_no_half_folder(stage: str, killed: dict[str, Path]) -> None:
     """SIGKILL at any stage: earlier runs stay listed, the killed one is nowhere to be seen."""
-    before = run_tasks(Source(path=str(bundled("notebook")), target="Y"), Training(), tmp_path, "victim")
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, where, str(tmp_path)], capture_output=True, timeout=120, check=False, env=environment
-    )
-    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
-    page = archive.write_index(tmp_path).read_text(encoding="utf-8")
+    page = archive.write_index(killed[stage]).read_text(encoding="utf-8")
     assert 1 == page.count("/report.html")
-    assert [before] == [folder for folder, _ in archive.records(tmp_path)]
-    visible = [path.name for path in (tmp_path / "victim").iterdir() if not path.name.startswith(".")]
+    [(before, _)] = archive.records(killed[stage])
+    assert (killed[stage].parent / "before" / "victim" / before.name).is_dir()
+    visible = [path.name for path in (killed[stage] / "victim").iterdir() if not path.name.startswith(".")]
     assert [before.name, "index.html"] == sorted(visible)
 
 

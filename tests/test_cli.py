@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from gd.cli import main
 from gd.data import bundled
 from tests.conftest import write_csv
 from tests.smtp_server import Fault, SmtpServer
+from tests.terminal import Terminal
 
 
 def words(line: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int | str | None, str, str]:
@@ -197,6 +199,16 @@ def environment(prefect_server: None) -> dict[str, str]:
     return os.environ | {"PREFECT_API_URL": url, "PYTHONUTF8": "1", "COLUMNS": "200"}
 
 
+@pytest.fixture(scope="module")
+def terminal(prefect_server: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Terminal]:
+    """Where commands are typed of which only the words matter: all of them on the test's server."""
+    from prefect.settings import PREFECT_API_URL  # noqa: PLC0415
+
+    environment = os.environ | {"PREFECT_API_URL": str(PREFECT_API_URL.value()), "PYTHONUTF8": "1", "COLUMNS": "200"}
+    with Terminal(tmp_path_factory.mktemp("terminal"), environment) as opened:
+        yield opened
+
+
 def gd(line: list[str], environment: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
     """The command as a whole process, in a folder."""
     return subprocess.run(
@@ -223,14 +235,14 @@ def test_the_main_job(environment: dict[str, str], tmp_path: Path) -> None:
 
 
 @pytest.mark.server
-def test_json_is_all_there_is(environment: dict[str, str], tmp_path: Path) -> None:
+def test_json_is_all_there_is(terminal: Terminal, tmp_path: Path) -> None:
     """With --json standard output is one run.json a line, the failed one too; exit status 1, no traceback anywhere."""
     rng = np.random.default_rng(2)
     X = rng.normal(size=(20, 1))
     write_csv(tmp_path / "good.csv", X, X[:, 0])
     (tmp_path / "bad.csv").write_text("x0,y\n1,2\n3,inf\n", encoding="utf-8")
     line = ["run", "good.csv", "bad.csv", "missing.csv", "--target", "y", "--keep-weights", "3", "--json"]
-    done = gd(line, environment, tmp_path)
+    done = terminal.gd(line, tmp_path)
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert 1 == done.returncode
     assert ["converged", "failed", "failed"] == [record["verdict"] for record in found]
@@ -258,18 +270,18 @@ Nr;Tag;Filiale;Preis;Anteil;Absatz
 
 
 @pytest.mark.server
-def test_a_refusal_names_the_options_that_read_the_file(environment: dict[str, str], tmp_path: Path) -> None:
+def test_a_refusal_names_the_options_that_read_the_file(terminal: Terminal, tmp_path: Path) -> None:
     """Pasted behind the command they do; what was assumed is told, and the report's command does it again."""
     (tmp_path / "laden.csv").write_bytes(GERMAN.encode("cp1252"))
     line = ["run", "laden.csv", "--target", "Absatz", "--comment", "#"]
-    done = gd(line, environment, tmp_path)
+    done = terminal.gd(line, tmp_path)
     assert "laden.csv, line 3: a byte that is not UTF-8. Save the file as UTF-8, or name its" in done.stderr
     line += ["--encoding", "cp1252"]
-    done = gd(line, environment, tmp_path)
+    done = terminal.gd(line, tmp_path)
     options = "--decimal , --thousands . --units '%,€' --missing 'default,?'"
     assert f"'1.100,00 €' in line 5 and 7 more. {options} would read them, and those of other columns." in done.stderr
     line += [*shlex.split(options), "--encode", "category,dates", "--leave-out", "Nr"]
-    done = gd(line, environment, tmp_path)
+    done = terminal.gd(line, tmp_path)
     assert (0, "") == (done.returncode, done.stderr)
     assert "  Look at Absatz: 2 cells hold -999, and no other is beyond 12. If it stands for a missing value: " in done.stdout
     report = max((tmp_path / "reports" / "laden").glob("[!.]*/"))  # the newest
@@ -284,10 +296,10 @@ def test_a_refusal_names_the_options_that_read_the_file(environment: dict[str, s
 
 
 @pytest.mark.server
-def test_a_failure_is_one_line_and_a_report(environment: dict[str, str], tmp_path: Path) -> None:
+def test_a_failure_is_one_line_and_a_report(terminal: Terminal, tmp_path: Path) -> None:
     """What went wrong and where stands on standard error; the report of it is written."""
     (tmp_path / "words.csv").write_text("x,y\none,1\ntwo,2\n3,3\n", encoding="utf-8")
-    done = gd(["run", "words.csv", "--target", "y", "--features", "x"], environment, tmp_path)
+    done = terminal.gd(["run", "words.csv", "--target", "y", "--features", "x"], tmp_path)
     first, second = done.stderr.splitlines()
     assert 1 == done.returncode
     assert first.startswith("! words: Could not be read. words.csv, line 2, column 'x': 'one' is not a number")
@@ -295,10 +307,10 @@ def test_a_failure_is_one_line_and_a_report(environment: dict[str, str], tmp_pat
 
 
 @pytest.mark.server
-def test_reports_that_cannot_be_written_are_told(environment: dict[str, str], tmp_path: Path) -> None:
+def test_reports_that_cannot_be_written_are_told(terminal: Terminal, tmp_path: Path) -> None:
     """A reports folder that is a file: one line with the remedy, exit status 1."""
     (tmp_path / "taken").write_text("", encoding="utf-8")
-    done = gd(["run", "--preset", "notebook", "--reports", "taken"], environment, tmp_path)
+    done = terminal.gd(["run", "--preset", "notebook", "--reports", "taken"], tmp_path)
     assert (1, "") == (done.returncode, done.stdout)
     assert "taken: no report can be written there" in done.stderr
     assert "--reports" in done.stderr
@@ -317,13 +329,12 @@ def test_a_server_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.server
-def test_one_message_is_sent_at_once(tmp_path: Path) -> None:
+def test_one_message_is_sent_at_once(terminal: Terminal, tmp_path: Path) -> None:
     """`gd mail-test` sends a sample report and tells the server's answer; a refusal is exit status 1 and one line."""
     with SmtpServer(
         tmp_path / "smtp", user="u", password="pass 1", faults=[Fault("rcpt", "550 5.1.1 no", "b@b.example")]
     ) as smtp:
-        environment = os.environ | smtp.environment()
-        done = gd(["mail-test", "--to", "a@a.example"], environment, tmp_path)
+        done = terminal.gd(["mail-test", "--to", "a@a.example"], tmp_path, **smtp.environment())
         assert (0, "") == (done.returncode, done.stderr)
         assert done.stdout.startswith("Sent to a@a.example through localhost: accepted: 250")
         [item] = smtp.messages()
@@ -331,7 +342,7 @@ def test_one_message_is_sent_at_once(tmp_path: Path) -> None:
         assert {"penguins-report.html", "penguins-run.json"} == {
             part.get_filename() for part in item.message.iter_attachments()
         }
-        done = gd(["mail-test", "--to", "b@b.example"], environment, tmp_path)
+        done = terminal.gd(["mail-test", "--to", "b@b.example"], tmp_path, **smtp.environment())
         assert (1, "") == (done.returncode, done.stdout)
         assert done.stderr.startswith("gd: not sent to b@b.example: RCPT was answered: 550 5.1.1 no")
         assert 1 == done.stderr.count("\n")
@@ -368,7 +379,7 @@ def test_long_training_shows_its_progress_on_a_terminal(environment: dict[str, s
                     seen += os.read(ours, 65536)
                 except OSError:  # the other end is closed: the process has ended
                     break
-        assert 0 == process.wait(timeout=60)
+        assert 0 == process.wait(timeout=240)
     os.close(ours)
     assert b"notebook: torch, loss" in seen
 
@@ -388,12 +399,12 @@ def test_a_stopped_run_leaves_nothing_behind(sent: signal.Signals, tmp_path: Pat
         env=environment,
         cwd=tmp_path,
     ) as process:
-        until = time.monotonic() + 120
+        until = time.monotonic() + 240
         while not [*tmp_path.glob("reports/notebook/.*/work/design.npy")] and time.monotonic() < until:
             assert process.poll() is None
             time.sleep(0.05)
         process.send_signal(sent)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=240)
     assert (128 + sent, "", "gd: stopped; finished reports are kept.\n") == (process.returncode, out, err)
     assert [] == [*tmp_path.glob("reports/notebook/.*")]
     until = time.monotonic() + 20

@@ -375,7 +375,7 @@ def test_what_is_written_here_is_a_table(file: Written) -> None:
 
 @pytest.mark.slow
 @given(file=files(), block=st.integers(1, 200) | st.just(BLOCK), threads=st.integers(1, 3))
-@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 def test_every_table_in_every_dialect_is_read_bit_for_bit(
     tmp_path_factory: pytest.TempPathFactory, file: Written, block: int, threads: int
 ) -> None:

@@ -225,7 +225,7 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
             if turn < 6:
                 time.sleep(moments.uniform(0.02, 1.5 * long))
             else:  # at last one that has just written a run
-                until(partial(_grown, reports, len(before)), 60, "a run is there")
+                until(partial(_grown, reports, len(before)), "a run is there")
             os.kill(victim, signal.SIGKILL)
             for file, data in before.items():
                 assert file.endswith("index.html") or data == (reports / file).read_bytes()

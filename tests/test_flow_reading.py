@@ -63,14 +63,20 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def whole(shards: Path, tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    """What the table in one file comes to."""
+    source, training = Source(path=str(shards / "all.csv"), target="y"), QUICK.model_copy(update={"method": "moments"})
+    return run(source, tmp_path_factory.mktemp("whole"), training)[0]
+
+
 @pytest.mark.parametrize(
     "runner",
     [Runner(workers=1), Runner(workers=2), Runner(kind="processes", workers=2), Runner(kind="dask", workers=2)],
     ids=["one", "threads", "processes", "dask"],
 )
-def test_the_weights_are_the_same_whoever_reads(shards: Path, tmp_path: Path, runner: Runner) -> None:
+def test_the_weights_are_the_same_whoever_reads(shards: Path, whole: Ended, tmp_path: Path, runner: Runner) -> None:
     """One file or three, one worker or two, threads, processes or dask: to 1e-12."""
-    whole, _ = run(Source(path=str(shards / "all.csv"), target="y"), tmp_path, QUICK.model_copy(update={"method": "moments"}))
     source = Source(path=str(shards / "parts"), target="y", as_one="sales")
     ended, tasks = run(source, tmp_path, runner=runner)
     assert "moments" == ended.record.training.method == whole.record.training.method

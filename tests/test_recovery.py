@@ -52,7 +52,7 @@ def draft(reports: Path, owner: str) -> archive.Draft:
 def kill_in_the_middle(reports: Path) -> None:
     """A process that says it is alive, killed."""
     with subprocess.Popen([sys.executable, "-c", LIVES, str(reports), PRESENCE.model_dump_json()]) as process:
-        until(lambda: [*(reports / ".running").glob("*.json")], 30, "the process says it is alive")
+        until(lambda: [*(reports / ".running").glob("*.json")], "the process says it is alive")
         assert [] == recover(reports, NOW, settled)
         os.kill(process.pid, signal.SIGKILL)
     assert -signal.SIGKILL == process.returncode

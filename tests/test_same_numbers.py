@@ -27,9 +27,10 @@ from gd.settings import Training
 from gd.words import headline, sentence
 from tests.conftest import run_tasks
 from tests.mails import body, items, letter, parsed
-from tests.test_cli import environment, gd
+from tests.terminal import Terminal
+from tests.test_cli import terminal
 
-__all__ = ["environment"]  # a fixture
+__all__ = ["terminal"]  # a fixture
 
 VERDICTS = ("converged", "exhausted", "diverged", "disagree")
 SUPERSCRIPT = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
@@ -624,10 +625,10 @@ def test_these_are_noticed_whatever_digit_is_changed(
 
 
 @pytest.mark.server
-def test_the_command_says_the_same_numbers(environment: dict[str, str], tmp_path: Path) -> None:
-    """What `gd run` prints, as a process of its own, beside the run.json that it wrote."""
+def test_the_command_says_the_same_numbers(terminal: Terminal, tmp_path: Path) -> None:
+    """What `gd run` prints, typed in a terminal, beside the run.json that it wrote."""
     for words in (["--preset", "notebook"], [str(bundled("penguins")), "--target", "body_mass_g"]):
-        done = gd(["run", *words], environment, tmp_path)
+        done = terminal.gd(["run", *words], tmp_path)
         assert 0 == done.returncode
         [name] = re.findall(r"^\S (\w+): ", done.stdout)
         [folder] = [path.parent for path in (tmp_path / "reports" / name).glob("*/run.json")]
