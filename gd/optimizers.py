@@ -13,11 +13,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from gd.backends import Objective
 from gd.data import Array
+from gd.problems import aligned
 
 __all__ = [
     "Optimizer",
     "Schedule",
+    "Search",
     "adagrad",
     "adam",
     "adamw",
@@ -25,6 +28,7 @@ __all__ = [
     "cosine",
     "exponential",
     "gradient_descent",
+    "line_search",
     "momentum",
     "nesterov",
     "preconditioned",
@@ -36,6 +40,9 @@ __all__ = [
 
 Schedule = Callable[[int], float]
 """Epoch, from 0 on ↦ its learning rate, above 0."""
+
+_HALVINGS = 60
+_DECREASE = 1e-4  # c: the share of what the slope promises
 
 
 class Optimizer(NamedTuple):
@@ -66,6 +73,74 @@ def gradient_descent(learning_rate: float | Schedule) -> Optimizer:
         return gradient * -rate(t), t + 1
 
     return Optimizer(lambda theta: 0, update)
+
+
+class Search(NamedTuple):
+    """What a line search goes on from."""
+
+    rate: float  # α that was accepted last; 0 once none was
+    theta: Array  # (p,) where it led to
+    loss: float | None  # J there; None where that has not been evaluated
+
+
+def line_search(
+    objective: Objective, learning_rate: float = 1.0, seen: Callable[[float], None] | None = None
+) -> Optimizer:  # fmt: skip
+    """Steepest descent at a rate of its own for each step: twice the last one, halved until the loss falls enough.
+
+    α is accepted where J(θ - α g) ≤ J(θ) - c α ‖g‖², c = 1e-4: Armijo's condition. Near the optimum that difference is less
+    than the rounding of J. Where J changes by no more than √ε of itself, ε the spacing of floats at 1, Hager's and Zhang's
+    condition decides instead (the article has 1e-6 for √ε): the slope at the trial, -∇J(θ - α g)·g, is at most (1 - 2 c) ‖g‖².
+    On a parabola the two are the same, and the slope keeps its digits. What is not finite is never accepted.
+
+    If 60 halvings find nothing, the step is zero, and so is each after it: the same search would find the same.
+
+    A step costs an evaluation or more beside the loop's own; J(θ) is known from the step before.
+
+    Args:
+        objective: of the descent itself, bound by a backend; θ is lent: its memory is used again.
+        learning_rate: α that is tried first, above 0.
+        seen: told the rate of each step as it is taken, 0 where it is zero. The loop may take some steps beyond the epoch that
+            ends the training: what counts are the first `len(trace)`.
+
+    Raises:
+        ValueError: if the learning rate is not above 0.
+
+    Source:
+        Armijo (1966), Minimization of functions having Lipschitz continuous first partial derivatives, Pacific J. Math. 16;
+        Hager and Zhang (2005), A new conjugate gradient method with guaranteed descent and an efficient line search, SIAM J.
+        Optim. 16, equations 4.1 and 4.2.
+    """
+    constant(learning_rate)
+
+    def update(gradient: Array, state: Search, theta: Array) -> tuple[Array, Search]:
+        found = search(gradient, state, theta)
+        if seen is not None:
+            seen(found.rate)
+        return gradient * -found.rate, found
+
+    def search(gradient: Array, state: Search, theta: Array) -> Search:
+        square = _product(gradient, gradient)
+        if not 0 < square < math.inf or state.rate == 0:
+            return Search(0.0, theta.copy(), None)
+        known = state.loss is not None and np.array_equal(theta, state.theta)
+        loss = state.loss if known and state.loss is not None else float(objective(theta)[0])
+        kind = np.finfo(theta.dtype)
+        hidden, trial = math.sqrt(kind.eps) * abs(loss), aligned(theta.shape, theta.dtype)
+        rate = min(2 * state.rate, float(kind.max))
+        for _ in range(_HALVINGS + 1):
+            np.add(theta, gradient * -rate, out=trial)
+            value, slope = objective(trial)
+            if abs(value - loss) <= hidden:
+                falls = -_product(slope, gradient) <= (1 - 2 * _DECREASE) * square
+            else:
+                falls = math.isfinite(value) and value <= loss - _DECREASE * rate * square
+            if falls:
+                return Search(rate, trial, float(value))
+            rate /= 2
+        return Search(0.0, theta.copy(), None)
+
+    return Optimizer(lambda theta: Search(learning_rate / 2, theta.copy(), None), update)
 
 
 def momentum(learning_rate: float | Schedule, decay: float = 0.9) -> Optimizer:
@@ -345,6 +420,11 @@ def warm_up(schedule: Schedule, epochs: int) -> Schedule:
     if epochs < 0:
         raise ValueError(f"a warm-up cannot take {epochs} epochs")
     return lambda t: schedule(t) * min((t + 1) / epochs, 1) if epochs else schedule(t)
+
+
+def _product(a: Array, b: Array) -> float:
+    """a·b in float64, by a sum whose order does not depend on where in memory the two begin."""
+    return float((a.astype(np.float64) * b).sum())
 
 
 def _schedule(learning_rate: float | Schedule) -> Schedule:

@@ -14,11 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gd import optimizers as ours
-from gd.backends import get
-from gd.data import Array, Dataset
-from gd.optimizers import Optimizer, Schedule, gradient_descent
-from gd.problems import design, least_squares
-from gd.training import Outcome, train
+from gd.backends import Objective, available, get
+from gd.data import Array, Dataset, bundled
+from gd.optimizers import Optimizer, Schedule, Search, gradient_descent, line_search
+from gd.problems import Problem, design, huber, least_squares, logistic, poisson
+from gd.reading import read_csv
+from gd.training import Outcome, Trace, train
 
 Makers = tuple[Callable[..., Optimizer], Callable[..., Any]]
 
@@ -168,6 +169,7 @@ def test_a_learning_rate_must_be_above_zero(name: str, rate: float) -> None:
         (lambda: ours.cosine(0.1, 0), "a cosine needs at least 1 epoch and a least rate from 0 to 0.1, not 0 and 0.0"),
         (lambda: ours.cosine(0.1, 5, 0.2), "a cosine needs at least 1 epoch and a least rate from 0 to 0.1, not 5 and 0.2"),
         (lambda: ours.warm_up(ours.constant(0.1), -1), "a warm-up cannot take -1 epochs"),
+        (lambda: line_search(lambda theta: (0.0, theta), 0.0), "the learning rate must be above 0, not 0.0"),
     ],
 )
 def test_a_setting_outside_of_its_range_is_refused(make: Callable[[], object], said: str) -> None:
@@ -240,3 +242,207 @@ def test_a_penalty_leaves_out_what_has_none() -> None:
     optimizer, theta = ours.proximal(gradient_descent(0.1), 0.1, np.array([1.0, 0.0])), np.array([0.05, 0.05])
     step, _ = optimizer.update(np.zeros(2), optimizer.init(theta), theta)
     assert [0.0, 0.05] == (theta + step).tolist()
+
+
+def above_the_median(X: Array, y: Array) -> Problem:
+    """A logistic loss of a table's target in two classes."""
+    return logistic(X, (y > np.median(y)) * 1.0)
+
+
+TABLES: dict[str, tuple[str, Callable[[Array, Array], Problem]]] = {
+    "mse": ("penguins", least_squares),
+    "huber": ("penguins", partial(huber, delta=300.0)),
+    "logistic": ("penguins", above_the_median),
+    "poisson": ("penguins", poisson),
+    "mse, iris": ("iris", least_squares),
+    "mse, diabetes": ("diabetes", least_squares),
+    "logistic, diabetes": ("diabetes", above_the_median),
+}
+"""Losses over real tables, whose features are standardised: body masses of 342 penguins, petal widths of 150 irises, and the
+course of 442 patients' diabetes."""
+
+
+def real(name: str, dtype: str = "float64") -> tuple[Problem, int]:
+    """One of them, and its number of parameters."""
+    from sklearn import datasets  # noqa: PLC0415
+
+    table, make = TABLES[name]
+    if table == "penguins":
+        data = read_csv(bundled("penguins"), "body_mass_g")
+        X, y = data.X, data.y
+    elif table == "iris":
+        X, y = datasets.load_iris().data[:, :3], datasets.load_iris().data[:, 3]
+    else:
+        X, y = datasets.load_diabetes(return_X_y=True)
+    A = design((X - X.mean(axis=0)) / X.std(axis=0), True, dtype)
+    return make(A, y.astype(dtype)), A.shape[1]
+
+
+def search_for(
+    objective: Objective, parameters: int, tolerance: float = 1e-10, dtype: str = "float64", epochs: int = 10_000
+) -> tuple[Trace, list[float]]:
+    """A descent by line search, and the rate of each of its steps."""
+    rates: list[float] = []
+    steps = line_search(objective, seen=rates.append)
+    trace = train(objective, parameters, steps, epochs=epochs, tolerance=tolerance, dtype=dtype)
+    return trace, rates[: len(trace)]
+
+
+class Counted:
+    """An objective that counts how often it is asked."""
+
+    def __init__(self, objective: Objective) -> None:
+        self.objective, self.calls = objective, 0
+
+    def __call__(self, theta: Array) -> tuple[Any, Array]:
+        """Loss and gradient, and one call more."""
+        self.calls += 1
+        return self.objective(theta)
+
+
+def test_a_line_search_by_hand() -> None:
+    """On (θ - 1)² from 0 the rate 1 leads to 2, where J is 1 again; its half leads to 1, and from there nowhere."""
+    objective = get("numpy").objective(least_squares(np.ones((1, 1)), np.ones(1)))
+    optimizer, theta = line_search(objective), np.zeros(1)
+    step, state = optimizer.update(objective(theta)[1], optimizer.init(theta), theta)
+    assert ([1.0], 0.5, 0.0) == (step.tolist(), state.rate, state.loss)
+    step, state = optimizer.update(objective(theta + step)[1], state, theta + step)
+    assert ([0.0], 0.0) == (step.tolist(), state.rate)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_line_search_flattens_the_gradient_on_real_tables(name: str) -> None:
+    """From zero weights and a first rate of 1 the gradient norm falls to 1e-10 of its first value in every backend.
+
+    Near the optimum the loss no longer shows the decrease: its last change is below its rounding. All backends take the same
+    rates to the end, and their weights agree to 1e-11.
+    """
+    problem, parameters = real(name)
+    found = {backend: search_for(get(backend).objective(problem), parameters) for backend in available()}
+    expected, rates = found["numpy"]
+    spacing = np.spacing(expected.loss[-1])
+    assert -0.5 * rates[-1] * expected.gradient_norm[-1] ** 2 > -spacing
+    for trace, others in found.values():
+        assert Outcome.CONVERGED == trace.outcome
+        assert rates == others
+        np.testing.assert_allclose(trace.theta[-1], expected.theta[-1], rtol=1e-11)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_line_search_in_float32(name: str) -> None:
+    """The gradient norm falls to 1e-5 of its first value, which is the tolerance of float32."""
+    problem, parameters = real(name, "float32")
+    trace, _ = search_for(get("numpy").objective(problem), parameters, 1e-5, "float32")
+    assert Outcome.CONVERGED == trace.outcome
+    assert np.float32 == trace.theta.dtype
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_accepted_rate_is_one_that_armijo_accepts(name: str) -> None:
+    """Where the loss shows it, each step falls enough, and twice its rate would not or is more than twice the last one."""
+    problem, parameters = real(name)
+    objective = get("numpy").objective(problem)
+    trace, rates = search_for(objective, parameters)
+    tested, last = 0, 0.5
+    for theta, rate, loss in zip(trace.theta[:-1], rates, trace.loss, strict=True):
+        gradient = objective(theta)[1]
+        for times, accepted in ((1, True), (2, rate == 2 * last)):
+            with np.errstate(over="ignore", invalid="ignore"):
+                change = objective(theta - times * rate * gradient)[0] - loss
+            if abs(change) > 2e-8 * loss:  # below that the slope decides
+                falls = change <= -1e-4 * times * rate * float(gradient @ gradient)
+                assert falls == accepted or (times == 2 and accepted)  # twice may be too much, but was not to be tried
+                tested += 1
+        last = rate
+    assert tested >= 20
+
+
+def test_poisson_converges_from_zero_where_a_fixed_rate_overflows() -> None:
+    """Counts of 4,000 take 1/λmax of the features beyond what e^z holds; the search comes down to a rate that does not."""
+    problem, parameters = real("poisson")
+    A, objective = problem.arrays[0], get("numpy").objective(problem)
+    steepest = float(np.linalg.eigvalsh(A.T @ A / len(A))[-1])
+    assert Outcome.DIVERGED == train(objective, parameters, gradient_descent(1 / steepest), epochs=100).outcome
+    with np.errstate(over="ignore", invalid="ignore"):
+        first = objective(-objective(np.zeros(parameters))[1])[0]
+    assert math.inf == first  # the very first trial
+    trace, rates = search_for(objective, parameters)
+    assert Outcome.CONVERGED == trace.outcome
+    assert max(rates) < 1e-2 / steepest
+
+
+def test_the_rate_grows_without_end_where_the_gradient_vanishes() -> None:
+    """A class that a line cuts off has no finite optimum: rates double beyond 1e300, and every number stays finite."""
+    A = design(np.array([[-1.0], [1.0]]), True)
+    trace, rates = search_for(get("numpy").objective(logistic(A, np.array([0.0, 1.0]))), 2, tolerance=0, epochs=1500)
+    assert max(rates) > 1e100
+    assert np.isfinite(trace.theta).all()
+    assert np.isfinite(rates).all()
+    assert trace.loss[-1] < 1e-100
+
+
+@settings(deadline=None, max_examples=40)
+@given(power=st.integers(-5, 5), rate=st.integers(-6, 6), seed=st.integers(0, 2**32 - 1))
+def test_a_line_search_needs_no_scale(power: int, rate: int, seed: int) -> None:
+    """For every scale of the features and every first rate it converges, and no epoch raises the loss beyond rounding."""
+    rng = np.random.default_rng(seed)
+    A = rng.normal(size=(30, 3)) * 10.0**power
+    objective = get("numpy").objective(least_squares(np.asfortranarray(A), rng.normal(size=30)))
+    trace = train(objective, 3, line_search(objective, 10.0**rate), epochs=5000, tolerance=1e-10)
+    assert Outcome.CONVERGED == trace.outcome
+    assert (np.diff(trace.loss) <= 1e-14 * trace.loss[:-1]).all()
+
+
+def test_a_search_knows_the_loss_that_it_came_from() -> None:
+    """Each step costs its trials and no evaluation more, but for the first; from elsewhere J is evaluated anew."""
+    problem, parameters = real("mse")
+    objective = get("numpy").objective(problem)
+    counted, theta, last = Counted(objective), np.zeros(parameters), 0.5
+    optimizer = line_search(counted)
+    state = optimizer.init(theta)
+    for known in (0, 1, 1, 1, 1):
+        gradient = objective(theta)[1]
+        before = counted.calls
+        step, state = optimizer.update(gradient, state, theta)
+        assert 1 + round(math.log2(2 * last / state.rate)) == counted.calls - before - (1 - known)
+        theta, last = theta + step, state.rate
+    elsewhere = np.ones(parameters)
+    step, _ = optimizer.update(objective(elsewhere)[1], state, elsewhere)
+    fresh, _ = optimizer.update(objective(elsewhere)[1], Search(state.rate, elsewhere, None), elsewhere)
+    assert fresh.tolist() == step.tolist()
+
+
+def test_a_search_that_finds_no_decrease_ends() -> None:
+    """Nearer than 2⁻⁶⁰ to the foot of |θ| every trial leads up the other side: a step of zero, and later ones untried."""
+    counted = Counted(lambda theta: (float(np.abs(theta).sum()), np.sign(theta)))
+    rates: list[float] = []
+    optimizer, theta = line_search(counted, seen=rates.append), np.array([2.0**-70])
+    step, state = optimizer.update(np.ones(1), optimizer.init(theta), theta)
+    assert ([0.0], 62) == (step.tolist(), counted.calls)  # J(θ), and the rates 1 to 2⁻⁶⁰
+    step, _ = optimizer.update(np.ones(1), state, theta)
+    assert ([0.0], 62, [0.0, 0.0]) == (step.tolist(), counted.calls, rates)
+
+
+@pytest.mark.parametrize("beyond", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_is_no_decrease(beyond: float) -> None:
+    """A trial beyond the edge of where the loss is a number is halved like one that rises."""
+    optimizer = line_search(lambda theta: (float(theta @ theta) if theta[0] > 0 else beyond, 2 * theta))
+    theta = np.ones(1)
+    step, state = optimizer.update(2 * theta, optimizer.init(theta), theta)
+    assert ([-0.5], 0.25) == (step.tolist(), state.rate)  # 1 leads to -1, and 1/2 to 0
+
+
+def test_a_search_changes_nothing_that_it_is_given() -> None:
+    """Gradient, state and θ are what they were: the same step can be taken again, and `seen` is told each time."""
+    problem, parameters = real("mse")
+    objective, rates = get("numpy").objective(problem), list[float]()
+    optimizer, theta = line_search(objective, seen=rates.append), np.ones(parameters)
+    _, state = optimizer.update(objective(theta)[1], optimizer.init(theta), theta)
+    kept = (state.rate, state.theta.tolist(), state.loss)
+    gradient = objective(theta)[1]
+    first, _ = optimizer.update(gradient, state, theta)
+    second, _ = optimizer.update(gradient, state, theta)
+    assert first.tolist() == second.tolist()
+    assert kept == (state.rate, state.theta.tolist(), state.loss)
+    assert [1.0] * parameters == theta.tolist()
+    assert rates[1] == rates[2]
