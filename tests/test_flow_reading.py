@@ -173,8 +173,6 @@ def test_a_cache_that_cannot_be_read_back_is_no_loss(tmp_path: Path) -> None:
 def apart(
     files: list[str],
     training: Training,
-    split: Split | None,
-    labels: bool,
     reports: Path,
     runner: Runner,
     run: str,
@@ -182,10 +180,14 @@ def apart(
 ) -> None:
     """A flow that reads and does nothing else."""
     source = Source(path=files[0], target="y", as_one="sales")
-    read("sales", files, source, training, reports, runner, run, folder, labels=labels, split=split)
+    read("sales", files, source, training, reports, runner, run, folder)
 
 
-SPLITS = [Split(share=0.3, folds=3), Split(last=0.25), None]
+SPLITS: list[tuple[dict[str, Any], Split | None]] = [
+    ({"validation": "0.3", "folds": 3}, Split(share=0.3, folds=3)),
+    ({"validation": "last:0.25"}, Split(last=0.25)),
+    ({}, None),
+]
 
 
 @pytest.mark.parametrize("method", ["rows", "moments"])
@@ -196,13 +198,11 @@ def test_rows_are_held_out_and_kept_apart(shards: Path, tmp_path: Path, method: 
     keep = (lambda rows, columns: True) if method == "rows" else None
 
     for again in (False, True):
-        for j, split in enumerate(SPLITS):
+        for j, (settings, split) in enumerate(SPLITS):
             folder = tmp_path / f"{j}-{again}"
             state: State[Any] = apart(
                 files,
-                training,
-                split,
-                False,
+                training.model_copy(update=settings),
                 tmp_path / "reports",
                 Runner(workers=2),
                 f"run {again}",

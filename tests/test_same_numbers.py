@@ -208,7 +208,8 @@ def derived(record: Record) -> Iterator[float]:
     if found.excess_loss is not None and found.optimum_loss:
         yield of_digits(100 * found.excess_loss / found.optimum_loss, 2)  # per cent above the optimum,
         yield of_digits(1 + found.excess_loss / found.optimum_loss, 3)  # or times it
-    yield from (1 - found.contraction, found.contraction**2)  # the loss shrinks by the square
+    if found.contraction is not None:
+        yield from (1 - found.contraction, found.contraction**2)  # the loss shrinks by the square
     if found.stable_below:
         yield of_digits(found.stable_below / 2, 2)  # the rate that is advised
         yield rate / found.stable_below
