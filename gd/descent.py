@@ -45,12 +45,13 @@ _FEW = 10.0  # epochs of all: no direction is waited for that is slower than so 
 _TRIED = 50  # epochs of a trial
 _HALVINGS = 50
 _ROUNDING = 1e-9  # of a loss: what a descent that begins at its minimum may rise by
+_MEAN = 0.9  # of momentum between batches
 _USUAL = {"adam": 0.9, "adamw": 0.9, "rmsprop": 0.99}
 
-Found = Literal["set", "curvature", "bound", "trial", "first-step", "sweep", "search"]
+Found = Literal["set", "curvature", "bound", "trial", "first-step", "batches", "sweep", "search"]
 """How a learning rate was found: as set, from the curvature at the optimum, from a bound of the curvature anywhere, by trials
-that begin there, as the longest step of a weight that the curvature would make first, as the best of several, or anew at each
-epoch."""
+that begin there, as the longest step of a weight that the curvature would make first, from the steepest row of a batch, as the
+best of several, or anew at each epoch."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -192,8 +193,9 @@ def settle(training: Training, design: Array, y: Array, l2: float = 0.0) -> tupl
     P = _preconditioner(training, found, l2, penalised)
     seen = found if P is None else found.through(P)
     steepest = float(seen.eigenvalues[-1]) if quadratic else _steepest(training, found, l2, penalised, P)
-    decay = _decay(training, seen, steepest)
-    rate, how = _rate(training, draft, design, y, seen, steepest, decay)
+    decay = _MEAN if training.stochastic and training.decay == "auto" else None
+    decay = _decay(training, seen, steepest, decay)
+    rate, how = _rate(training, replace(draft, P=P), design, y, seen, steepest, decay)
     null = math.nan if training.loss in {"mse", "notebook"} else _null_loss(draft, design, y)
     settled = Descent(training, rate, how, decay, delta, l2, steepest, null, P)
     if training.learning_rate == "auto" and (training.loss == "poisson" or training.adaptive) and not training.stochastic:
@@ -271,13 +273,16 @@ def _steepest(training: Training, found: Spectrum, l2: float, penalised: Array, 
     return max(float(np.linalg.norm(root if P is None else root @ P, 2)) ** 2 for root in roots)
 
 
-def _decay(training: Training, seen: Spectrum, steepest: float) -> float | None:
+def _decay(training: Training, seen: Spectrum, steepest: float, noisy: float | None) -> float | None:
+    """β or ρ; between batches, whose gradients differ, a usual one and not that of the curvature."""
     if training.optimizer in {"gradient-descent", "adagrad"}:
         return None
     if training.decay != "auto":
         return training.decay
     if training.optimizer in _USUAL:
         return _USUAL[training.optimizer]
+    if noisy is not None:
+        return noisy
     slowest = max(seen.least, steepest * (_FEW / training.epochs) ** 2)  # what is slower than that is not waited for
     law = Law("momentum" if training.optimizer == "momentum" else "nesterov")
     return law.best(min(slowest, steepest), steepest)[1]
@@ -297,10 +302,31 @@ def _rate(
         with np.errstate(over="ignore", invalid="ignore"):
             _, gradient = draft.problem(design, y).value_and_gradient(np.zeros(p), *draft.problem(design, y).arrays)
         begun = 0.1 if training.optimizer == "rmsprop" else 1.0  # √(1 - ρ): its first step is ten times as long as its rate
-        return begun * rate * (float(np.abs(gradient).max()) or 1.0), "first-step"
+        steps = -(-len(y) // training.batch_size) if training.batch_size is not None else 1
+        return begun * rate * (float(np.abs(gradient).max()) or 1.0) / steps, "first-step"
+    if training.batch_size is not None:
+        return (1 - (decay or 0.0)) * _batch_rate(training.batch_size, draft, design, seen, steepest), "batches"
     if training.optimizer == "momentum" and training.decay == "auto" and seen.quadratic and steepest > 0:
         return (1 + math.sqrt(decay or 0.0)) ** 2 / steepest, "curvature"  # 4/(√μ + √L)² of that β
     return rate, "curvature" if seen.quadratic else "bound"
+
+
+def _batch_rate(size: int, draft: Descent, design: Array, seen: Spectrum, steepest: float) -> float:
+    """The rate at which steps of batches lead down fastest, of a model that fits all rows: b/(β + (b - 1) λmax), β of a row.
+
+    Source:
+        Ma, Bassily and Belkin (2018), The power of interpolation: understanding the effectiveness of SGD in modern
+        over-parametrized learning, ICML, theorem 4.
+    """
+    norm = float(np.linalg.norm(seen.predictions, 2)) ** 2  # of all rows; of the steepest one:
+    longest = max(
+        float(np.einsum("ij,ij->i", rows, rows).max())
+        for rows in (part if draft.P is None else part @ draft.P for part in np.array_split(design, -(-len(design) // 65536)))
+    )
+    if not (norm > 0 and steepest > 0):
+        return 1.0
+    size = min(size, len(design))
+    return size / (steepest * longest / norm + (size - 1) * steepest)
 
 
 def _tried(descent: Descent, design: Array, y: Array) -> Descent:
