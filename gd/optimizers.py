@@ -43,6 +43,7 @@ Schedule = Callable[[int], float]
 
 _HALVINGS = 60
 _DECREASE = 1e-4  # c: the share of what the slope promises
+_UPWARDS = 0.8  # 1 - 2 δ of Hager and Zhang, whose δ is 0.1
 
 
 class Optimizer(NamedTuple):
@@ -89,9 +90,10 @@ def line_search(
     """Steepest descent at a rate of its own for each step: twice the last one, halved until the loss falls enough.
 
     α is accepted where J(θ - α g) ≤ J(θ) - c α ‖g‖², c = 1e-4: Armijo's condition. Near the optimum that difference is less
-    than the rounding of J. Where J changes by no more than √ε of itself, ε the spacing of floats at 1, Hager's and Zhang's
-    condition decides instead (the article has 1e-6 for √ε): the slope at the trial, -∇J(θ - α g)·g, is at most (1 - 2 c) ‖g‖².
-    On a parabola the two are the same, and the slope keeps its digits. What is not finite is never accepted.
+    than the rounding of J: where J changes by no more than √ε of itself, ε the spacing of floats at 1, it is not asked for. At
+    every trial the loss may rise no steeper than it fell before, by the slope's own digits, which do not vanish there:
+    -∇J(θ - α g)·g ≤ (1 - 2 δ) ‖g‖², δ = 0.1, as Hager and Zhang ask in place of Armijo (with 1e-6 for √ε). That keeps α from
+    resting just below the stable limit too, where Armijo lets steps go to and fro. What is not finite is never accepted.
 
     If 60 halvings find nothing, the step is zero, and so is each after it: the same search would find the same.
 
@@ -109,7 +111,7 @@ def line_search(
     Source:
         Armijo (1966), Minimization of functions having Lipschitz continuous first partial derivatives, Pacific J. Math. 16;
         Hager and Zhang (2005), A new conjugate gradient method with guaranteed descent and an efficient line search, SIAM J.
-        Optim. 16, equations 4.1 and 4.2.
+        Optim. 16, the approximate Wolfe conditions.
     """
     constant(learning_rate)
 
@@ -131,11 +133,8 @@ def line_search(
         for _ in range(_HALVINGS + 1):
             np.add(theta, gradient * -rate, out=trial)
             value, slope = objective(trial)
-            if abs(value - loss) <= hidden:
-                falls = -_product(slope, gradient) <= (1 - 2 * _DECREASE) * square
-            else:
-                falls = math.isfinite(value) and value <= loss - _DECREASE * rate * square
-            if falls:
+            falls = abs(value - loss) <= hidden or value <= loss - _DECREASE * rate * square
+            if falls and math.isfinite(value) and -_product(slope, gradient) <= _UPWARDS * square:
                 return Search(rate, trial, float(value))
             rate /= 2
         return Search(0.0, theta.copy(), None)
