@@ -313,7 +313,7 @@ def _counted(
     else:
         return None
     theta = trace.end.astype(np.float64)
-    return fit_quality(fit, design, y, theta, moments=data.moments, scaling=scaling, every=every)
+    return fit_quality(fit, design, y, theta, moments=data.moments, scaling=scaling, every=every, loss=training.loss)
 
 
 def _together(rows: int) -> int:

@@ -16,6 +16,7 @@ __all__ = [
     "LOSSES",
     "Problem",
     "design",
+    "expected",
     "from_moments",
     "huber",
     "least_squares",
@@ -303,6 +304,20 @@ def ridge(problem: Problem, penalty: float, penalised: ArrayLike) -> Problem:
 
     arrays = (np.asarray(penalised, problem.arrays[0].dtype), *problem.arrays)
     return Problem(arrays, value, value_and_gradient, None if problem.hessian is None else hessian)
+
+
+def expected(loss: str, linear: Array) -> Array:
+    """What a loss takes for the target where the linear prediction is z: z itself, σ(z) of the logistic one, e^z of Poisson's.
+
+    Args:
+        loss: its name in the settings.
+        linear: z, of any shape.
+    """
+    if loss == "logistic":
+        from scipy.special import expit  # noqa: PLC0415
+
+        return np.asarray(expit(linear))
+    return np.exp(linear) if loss == "poisson" else linear
 
 
 def _linear(theta: Any, X: Any) -> Any:

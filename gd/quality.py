@@ -11,6 +11,7 @@ import numpy as np
 
 from gd.data import Array, Scaling
 from gd.moments import Moments
+from gd.problems import expected
 from gd.record import Fit, Residuals
 
 __all__ = ["DRAWINGS", "SINGLE_ROWS", "Cells", "FitCells", "fit_quality", "from_csv", "to_csv"]
@@ -39,7 +40,7 @@ FitCells = dict[str, Cells]
 
 
 def fit_quality(
-    fit: Fit, design: Array, y: Array, theta: Array, *, moments: Moments, scaling: Scaling, every: int = 1
+    fit: Fit, design: Array, y: Array, theta: Array, *, moments: Moments, scaling: Scaling, every: int = 1, loss: str = "mse"
 ) -> tuple[Residuals, FitCells] | None:
     """Count the rows by fitted value and residual, and by fitted and actual value; None where they are not finite.
 
@@ -51,15 +52,19 @@ def fit_quality(
         moments: of all rows, from which the mean residual follows.
         scaling: under which it was trained.
         every: one row of so many is in the sample.
+        loss: which was minimised; but for the mean squared error, these are all rows.
     """
     if fit.loss is None or not len(y):
         return None
     with np.errstate(over="ignore", invalid="ignore"):
-        fitted = design @ theta
+        fitted = expected(loss, design @ theta)
         residual = y - fitted
         features = len(scaling.shift)
         middle = (moments.means[:-1] - scaling.shift) / scaling.scale
         mean = float(moments.means[-1] - middle @ theta[:features] - theta[features:].sum())
+        square = fit.loss if fit.unpenalised_loss is None else fit.unpenalised_loss
+        if loss not in {"mse", "notebook"}:
+            mean, square = float(residual.mean()), float(residual @ residual) / len(y)
         finite = np.isfinite(np.ptp(fitted)) and np.isfinite(np.ptp(residual)) and np.isfinite(np.ptp(y))
         if not (finite and math.isfinite(mean)):
             return None
@@ -69,7 +74,7 @@ def fit_quality(
             of=moments.n,
             every=every,
             mean=mean,
-            spread=math.sqrt(max(fit.loss - mean * mean, 0.0)),
+            spread=math.sqrt(max(square - mean * mean, 0.0)),
         )
     low, high = _limits(residual)
     cells: FitCells = {}

@@ -303,8 +303,13 @@ def _results(record: Record) -> Table:
     rows.append(
         (say("mail.table.loss"), *(result(fit, "loss") for fit in record.fits), number(found.optimum_loss, keep_zeros=True))
     )
-    against = "mail.table.r2" if record.fits[0].centred else "mail.table.r2_zero"
-    rows.append((say(against), *(result(fit, "r2") for fit in record.fits), ""))
+    if record.training.validation is not None:
+        rows.append((say("mail.table.held"), *(result(fit, "validation_loss") for fit in record.fits), ""))
+    if record.training.loss in {"mse", "notebook"}:
+        against = "mail.table.r2" if record.fits[0].centred else "mail.table.r2_zero"
+        rows.append((say(against), *(result(fit, "r2") for fit in record.fits), ""))
+    else:
+        rows.append((say("mail.table.d2"), *(result(fit, "d2") for fit in record.fits), ""))
     if record.training.intercept:
         ends = [number(fit.intercept, keep_zeros=True) for fit in record.fits]
         rows.append((say("mail.table.intercept"), *ends, number(found.optimum_intercept, keep_zeros=True)))
