@@ -10,7 +10,7 @@ from gd.notation import apart, count, marks_in_use, number, visible
 from gd.phrases import say
 from gd.record import Inference, Record, Term
 
-__all__ = ["Coefficients", "Row", "coefficients", "intervals", "named"]
+__all__ = ["Coefficients", "Row", "coefficients", "intervals", "modelled", "named"]
 
 _MOST_DIGITS = 15
 _FIGURE, _POINT = "\N{FIGURE SPACE}", "\N{PUNCTUATION SPACE}"  # as wide as a digit, and as a point
@@ -57,6 +57,24 @@ def coefficients(record: Record) -> Coefficients | None:
         notes=(say("coefficients.supposed", target=target),) if known and not found.perfect else (),
         facts=_facts(record, found, target),
     )
+
+
+def modelled(record: Record, most: int = 200) -> str:
+    """What a linear model is of: the target, or what its loss makes of it.
+
+    Args:
+        record: of the run.
+        most: characters of a name.
+    """
+    target, loss = apart(visible(record.dataset.target, most)), record.training.loss
+    if loss == "poisson":
+        return say("equations.log", target=target)
+    if loss != "logistic":
+        return target
+    levels = next((one.levels for one in record.dataset.encoded if one.column == record.dataset.target), ())
+    if not levels:
+        return say("equations.logit", target=target)
+    return say("equations.logit_of", target=target, level=apart(visible(levels[1], most)))
 
 
 def named(record: Record, term: Term) -> str:

@@ -18,6 +18,7 @@ __all__ = ["Cure", "changed", "cure", "epochs_to_flat", "fallen_to", "rounded", 
 
 _STEEP = 1e4  # condition number from which some directions are far flatter than others
 _CLOSE = 1e-6  # of the first excess loss: where a descent counts as having arrived
+_HARDLY = 0.1  # of the first gradient: a descent that has hardly begun
 _MOST = 10**7  # epochs that are worth advising
 _VALUE = r"[\w.,+-]+"
 _SETTING = (
@@ -52,7 +53,8 @@ def cure(record: Record) -> Cure | None:
     if record.verdict == "disagree":
         return _disagreement(record)
     rate, limit = record.training.learning_rate or 0.0, found.stable_below
-    if record.verdict == "diverged" or (record.verdict == "exhausted" and limit is not None and rate >= limit):
+    beyond = found.quadratic and limit is not None and rate >= limit
+    if record.verdict == "diverged" or (record.verdict == "exhausted" and beyond):
         return _divergence(record)
     if record.verdict == "exhausted":
         return _exhaustion(record)
@@ -166,8 +168,7 @@ def _divergence(record: Record) -> Cure:
     reasons += _last_finite(record)
     if (limit is None or not found.quadratic) and not wrong_gradients(record) and found.eigenvalues[-1] > 0:
         if record.training.learning_rate_setting != "auto":
-            advice, command = say("cure.with_auto"), changed(record.run.command, learning_rate=None)
-            return Cure((*reasons, say("cure.nothing_known")), advice, command)
+            return Cure((*reasons, say("cure.nothing_known")), say("cure.with_auto"), _automatic(record))
         return Cure(tuple(reasons))
     if unstable and limit is not None:
         advice = say("cure.half_the_limit", rate=_typed(limit / 2))
@@ -265,6 +266,10 @@ def _exhaustion(record: Record) -> Cure:
     return Cure((*reasons, *steep), advice, changed(record.run.command, epochs=str(rounded(flat))))
 
 
+def _automatic(record: Record) -> str:
+    return changed(record.run.command, learning_rate=None)
+
+
 def _is_plain(record: Record) -> bool:
     return record.training.loss == "mse" and record.training.optimizer == "gradient-descent"
 
@@ -279,6 +284,9 @@ def _without_theory(record: Record) -> Cure:
         return Cure((say("cure.held_off"),))
     if settings.batch_size is not None:
         return Cure((say("cure.cloud", rows=plural(settings.batch_size, "row")),))
+    share = fallen_to(record)
+    if settings.learning_rate_setting == "fixed" and (share or 0.0) > _HARDLY:
+        return Cure((say("cure.stuck", share=number(share, 2)),), say("cure.with_auto"), _automatic(record))
     reason = say("cure.few_epochs", share=number(fallen_to(record), 2), tolerance=number(settings.tolerance))
     return Cure((reason,), say("cure.with_more"), changed(record.run.command, epochs=str(10 * settings.epochs)))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gd.changes import changes
-from gd.coefficients import coefficients
+from gd.coefficients import coefficients, modelled
 from gd.cure import cure, wrong_gradients
 from gd.dialect import Format
 from gd.epoch_table import epoch_table
@@ -159,23 +159,8 @@ def equations(record: Record, *, most: int | None = None, plain: bool = False) -
             text += f"{sign}{number(None if weight is None else abs(weight), plain=plain)}{times}{apart(visible(feature))}"
         if most is not None and len(fit.weights) > most:
             text += f"{plus}{say('equations.more', count=count(len(fit.weights) - most))}"
-        found.append((fit.title, f"{_modelled(record)} = {text}"))
+        found.append((fit.title, f"{modelled(record)} = {text}"))
     return found[:1] if record.comparison is not None and record.comparison.agree else found
-
-
-def _modelled(record: Record) -> str:
-    """What a linear model is of: the target, or what its loss makes of it."""
-    target, loss = apart(visible(record.dataset.target)), record.training.loss
-    if loss == "poisson":
-        return say("equations.log", target=target)
-    if loss != "logistic":
-        return target
-    levels = next((one.levels for one in record.dataset.encoded if one.column == record.dataset.target), ())
-    return (
-        say("equations.logit_of", target=target, level=apart(visible(levels[1])))
-        if levels
-        else say("equations.logit", target=target)
-    )
 
 
 def render(report: Report) -> str:

@@ -13,6 +13,8 @@ from gd.record import Record
 
 __all__ = ["SYMBOLS", "headline", "rates_sentence", "sentence"]
 
+_HARDLY = 0.1  # of the first gradient: a descent that has hardly begun
+
 SYMBOLS = {"converged": "✓", "exhausted": "…", "diverged": "✕", "disagree": "≠", "failed": "!"}
 
 
@@ -176,7 +178,7 @@ def _divergence(record: Record, num: Any) -> str:
         text = say("diverged.never", said=text)
     else:
         text = say("diverged.rises", said=text, epochs=plural(worst.epochs), loss=num(worst.loss))
-    if too_long:
+    if too_long and record.diagnosis.quadratic:
         return say("diverged.try", said=text, rate=typed((limit or rate) / 2, 2))
     return say("diverged.look" if known or record.training.learning_rate_setting == "auto" else "diverged.auto", said=text)
 
@@ -190,15 +192,17 @@ def _exhaustion(record: Record, num: Any) -> str:
         "exhausted.begin", epochs=plural(max(fit.epochs for fit in record.fits)), above=_above(found.excess_loss, record, num)
     )
     rate, best = settings.learning_rate, found.predicted_epochs_best
+    if found.quadratic and found.stable_below is not None and (rate or 0) >= found.stable_below:
+        half = typed(found.stable_below / 2, 2)
+        return say("exhausted.above_limit", said=text, rate=num(rate), limit=num(found.stable_below, 3), half=half)
     if not found.theory:
+        if settings.learning_rate_setting == "fixed" and (fallen_to(record) or 0.0) > _HARDLY:
+            return say("exhausted.stuck", said=text, share=num(fallen_to(record), 2), rate=num(rate))
         if settings.optimizer == "adamw" and settings.weight_decay:
             return say("exhausted.adamw", said=text)
         if settings.batch_size is not None:
             return say("exhausted.batches", said=text, rows=plural(settings.batch_size, "row"))
         return say("exhausted.further", said=text, share=num(fallen_to(record), 2), tolerance=num(settings.tolerance))
-    if found.stable_below is not None and (rate or 0) >= found.stable_below:
-        half = typed(found.stable_below / 2, 2)
-        return say("exhausted.above_limit", said=text, rate=num(rate), limit=num(found.stable_below, 3), half=half)
     if found.predicted_epochs is not None and found.predicted_epochs <= settings.epochs:
         flat, tolerance = epochs_to_flat(record), num(settings.tolerance)
         if not flat:

@@ -35,6 +35,8 @@ def quality(record: Record, cells: FitCells) -> list[Picture]:
         return []
     fit = next(fit for fit in record.fits if fit.backend == found.backend)
     makers = {"residuals": _residuals, "predicted": _predicted, "distribution": _distribution}
+    if record.training.loss == "logistic":  # of two values, whose residuals lie on two lines whatever the model
+        del makers["residuals"], makers["distribution"]
     return [
         maker(record, fit, found, cells[name]) for name, maker in makers.items() if name in cells and _drawable(cells[name])
     ]
@@ -121,7 +123,12 @@ def _distribution(record: Record, fit: Fit, found: Residuals, cells: Cells) -> P
     rest = _far(below, above, cells.x, "figures.fit.left", "figures.fit.right")
     highest = int(bars.rows.argmax())
     within = float(bars.rows[(np.abs(bars.x - found.mean) <= 2 * found.spread).all(axis=1)].sum() / found.rows)
-    caption = say("figures.distribution.caption", mean=number(_mean(found)), spread=number(found.spread))
+    least_squares = record.inference is not None
+    caption = say(
+        "figures.distribution.caption" if least_squares else "figures.distribution.plain",
+        mean=number(_mean(found)),
+        spread=number(found.spread),
+    )
     caption += f"{_of_which(found)}{rest}"
     alt = say(
         "figures.distribution.alt", rows=_shown(found), bar=_span(bars.x[highest]),

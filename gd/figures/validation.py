@@ -20,7 +20,6 @@ from gd.figures.style import (
     plain_numbers,
     saved,
     way,
-    with_margins,
 )
 from gd.figures.sweep import rate_axis
 from gd.notation import count, number
@@ -37,7 +36,7 @@ def held(record: Record, log: EpochLog) -> Picture:
     first = record.fits[0]
     shown = [log.entries(f"{fit.backend}_validation_loss")[1] for fit in record.fits]
     x, y = decimate(*log.entries(f"{first.backend}_loss"))
-    with_margins(axes, log_axis(axes, [*shown, y]), below=0.05, above=0.05)
+    log_axis(axes, [*shown, y])
     axes.set_ylabel(loss_axis(record))
     drawn = lines(axes, record, log, "validation_loss")
     if len(y):

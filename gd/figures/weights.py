@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gd.coefficients import modelled
 from gd.data import Array, Scaling
 from gd.figures.picture import Line, Picture, decimate, of_lines, table
 from gd.figures.style import (
@@ -56,7 +57,9 @@ def weights(record: Record, log: EpochLog) -> Picture:
             if position == 0 or record.verdict == "disagree":
                 name = visible(features[j], 14)
                 labels.append((float(y[-1]), name if record.verdict != "disagree" else f"{name}, {fit.title}", colour))
-    for colour, j in zip([THEORY] if alone else WEIGHTS, shown, strict=False):
+    assert record.diagnosis is not None
+    attained = record.diagnosis.attained
+    for colour, j in zip([THEORY] if alone else WEIGHTS, shown if attained else (), strict=False):
         axes.axhline(optimum[j], color=colour, linewidth=0.6, linestyle=(0, (1, 3)), zorder=2)
         drawn.append(level(f"{features[j]}, optimum", float(optimum[j]), axes))
     size = "size" if diverged else "y"
@@ -69,13 +72,19 @@ def weights(record: Record, log: EpochLog) -> Picture:
         plain_numbers(axes.yaxis)
     label_ends(axes, labels)
     dashes = say("and.last").join(say(f"figures.weights.{look_name(fit)}", backend=fit.title) for fit in record.fits)
-    caption = say("figures.weights.part" if record.verdict == "disagree" else "figures.weights.agree", listed=dashes)
+    words = "part" if record.verdict == "disagree" else "agree" if attained else "no_optimum"
+    caption = say(f"figures.weights.{words}", listed=dashes)
     if len(features) > len(shown):
         caption += f" {say('figures.weights.largest', shown=count(len(shown)), all=count(len(features)))}"
     if record.training.standardize and record.training.intercept:
         caption += f" {say('figures.weights.without')}"
     said = ", ".join(
-        say("figures.weights.ends", name=visible(features[j]), weight=number(paths[0][-1, j]), optimum=number(optimum[j]))
+        say(
+            "figures.weights.ends" if attained else "figures.weights.ends_alone",
+            name=visible(features[j]),
+            weight=number(paths[0][-1, j]),
+            **({"optimum": number(optimum[j])} if attained else {}),
+        )
         for j in shown
     )
     alt = say("figures.weights.alt", backend=record.fits[0].title, listed=said)
@@ -111,7 +120,7 @@ def bars(record: Record, log: EpochLog) -> Picture:
     axes.margins(x=0.08)
     axes.xaxis.set_major_locator(MaxNLocator(4))
     plain_numbers(axes.xaxis)
-    axes.set_xlabel(say("figures.bars.x", target=visible(record.dataset.target, 20)))
+    axes.set_xlabel(say("figures.bars.x", target=modelled(record, 20)))
     for y, j in zip(place, shown, strict=True):
         axes.annotate(
             number(float(ends[0][j]), 3), (1.02, y), xycoords=("axes fraction", "data"), color=INK, fontsize=9, va="center",
@@ -123,7 +132,7 @@ def bars(record: Record, log: EpochLog) -> Picture:
     marks += [say(f"figures.bars.{names.get(look_name(fit), look_name(fit))}", backend=fit.title) for fit in record.fits[1:]]
     if interval is not None:
         marks.append(say("figures.bars.interval", level=number(100 * interval[2], 3)))
-    caption = say("figures.bars.caption", target=visible(record.dataset.target, 40), listed=", ".join(marks))
+    caption = say("figures.bars.caption", target=modelled(record, 40), listed=", ".join(marks))
     if len(order) > len(shown):
         caption += f" {say('figures.weights.largest', shown=count(len(shown)), all=count(len(order)))}"
     said = ", ".join(f"{visible(features[j])} {number(float(ends[0][j]))}" for j in shown)
