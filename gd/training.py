@@ -195,7 +195,7 @@ def _concluded(objective: Objective, log: _Log, watch: _Watch | None, epochs: in
     if not end.broken:
         final_loss, gradient = objective(end.theta)
         flat = end.gradient_norm <= end.flat and (end.rested or norm(gradient) <= end.flat)
-        seen = loss[:-1] if end.stopped else loss  # no step was taken after the last
+        seen = loss[:-1] if end.stopped and len(loss) > 1 else loss  # no step was taken after the last
         if math.isfinite(final_loss) and not _rises(seen, final_loss):
             outcome = Outcome.CONVERGED if flat else Outcome.STOPPED if end.stopped else Outcome.EXHAUSTED
     chosen = watch.weights if watch and best is not None and outcome != Outcome.DIVERGED else None
