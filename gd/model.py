@@ -161,13 +161,13 @@ def model_of(
     arrived = fit.outcome == Outcome.CONVERGED if optimum is None else optimum.arrived(_excess(fit, moments, optimum))
     interval, reason = _interval(moments, optimum, centred), ""
     if optimum is None:
-        moved = "a penalty has moved the weights away from" if loss in _LEAST_SQUARES else f"the loss {loss} has not"
-        reason = f"{moved} the optimum of least squares, which intervals are about"
+        penalty = "a penalty has moved the weights away from least squares, which intervals are about"
+        reason = penalty if loss in _LEAST_SQUARES else f"they are those of least squares, and the loss is {loss}"
     elif optimum.gap is not None:
         said = record.inference.reasons if record.inference is not None else {}
         reason = said.get("t", "the optimum has no standard errors")
     elif not arrived:
-        reason = "the weights did not arrive at the optimum of least squares, which intervals are about"
+        reason = "the weights did not arrive at the optimum, which intervals are about"
     elif interval is None:
         wide = f"more than {_WIDEST:,} weights"
         reason = wide if len(fit.weights) + centred > _WIDEST else "more than float64 holds in the units of the CSV"

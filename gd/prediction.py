@@ -191,8 +191,8 @@ class _Table:
             problem = f"a column {shown(min(twice))} to keep, and the output has one of that name."
             raise DataError(self._name, problem, "Rename the column.")
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerow([*ours, *map(guarded, self._keep)])
-        return text.getvalue().encode()
+        csv.writer(text, lineterminator="\r\n").writerow([*ours, *map(guarded, self._keep)])  # it quotes what its lines end in
+        return text.getvalue().removesuffix("\r\n").encode() + b"\n"
 
     def digest(self, text: Text) -> _Part:
         """The lines of the output that come of some rows.

@@ -92,7 +92,7 @@ def _said(found: Outcome, model: Model, level: float | None) -> Iterator[str]:
         yield f"No intervals: {model.reasons.get('interval', 'the model has none')}."
     if found.no_target is not None:
         line, cell = found.no_target
-        yield f"Not compared with {visible(model.target)!r}: {visible(cell)!r} in line {line} is not a number."
+        yield f"Not compared with '{visible(model.target)}': '{visible(cell)}' in line {line} is not a number."
     elif found.compared and model.classes is not None:
         share = f"{number(100 * found.right / found.compared, 3, plain=True)} %"
         yield f"{count(found.right)} of {_rows(found.compared)} ({share}) are of the class that was predicted."
