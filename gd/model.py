@@ -12,16 +12,17 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from gd.cells import DAY
-from gd.data import Array, Encoded
+from gd.data import Array, Encoded, Provenance
 from gd.dialect import Dialect, Format
 from gd.inference import LEVEL, Estimates
 from gd.moments import Moments
 from gd.notation import escaped, visible
 from gd.record import Fit, Record
 from gd.refusal import listed
+from gd.settings import Loss
 from gd.training import Outcome
 
-__all__ = ["NAME", "Interval", "Link", "Loss", "Model", "in_days", "load", "model_of"]
+__all__ = ["NAME", "Interval", "Link", "Model", "in_days", "load", "model_of"]
 
 NAME = "model.json"
 """Of the file, in a run's folder."""
@@ -30,7 +31,6 @@ _SCHEMA = 1
 _LONGEST = 256 << 20  # bytes: far more than any model is, less than a table that was named in its place may be
 _WIDEST = 1000  # weights whose factor is kept: its numbers are half their square, 10 MB of text
 
-Loss = Literal["mse", "notebook", "huber", "logistic", "poisson"]
 Link = Literal["identity", "logit", "log"]
 
 _LINKS: dict[Loss, Link] = {
@@ -140,16 +140,13 @@ def in_days(moments: Array, encoded: Encoded) -> Array:
     return np.asarray((moments - origin(encoded)) / float(DAY))
 
 
-def model_of(
-    record: Record, moments: Moments, estimates: Estimates | None = None, classes: tuple[str, str] | None = None
-) -> Model | None:
+def model_of(record: Record, moments: Moments, estimates: Estimates | None = None) -> Model | None:
     """The model that a run has come to; None where there is none, since it failed or every backend diverged.
 
     Args:
         record: of the run.
         moments: of the features, then the target, in units of the CSV.
-        estimates: of the least-squares optimum; None where a penalty or another loss has moved the optimum away from it.
-        classes: the labels that a logistic target had as 0 and as 1.
+        estimates: of the least-squares optimum; not looked at where a penalty or another loss has its own.
     """
     fit = next((one for one in record.fits if one.outcome != Outcome.DIVERGED and _finite(one)), None)
     if fit is None:
@@ -157,7 +154,8 @@ def model_of(
     data, loss = record.dataset, record.training.loss
     link = _LINKS[loss]  # type: ignore[index]  # the record takes any name
     centred = fit.intercept is not None
-    optimum = estimates if loss in _LEAST_SQUARES else None
+    penalised = bool(record.training.l1 or record.training.l2 or record.training.weight_decay)
+    optimum = estimates if loss in _LEAST_SQUARES and not penalised else None
     arrived = fit.outcome == Outcome.CONVERGED if optimum is None else optimum.arrived(_excess(fit, moments, optimum))
     interval, reason = _interval(moments, optimum, centred), ""
     if optimum is None:
@@ -185,7 +183,7 @@ def model_of(
         loss=loss,
         target=data.target,
         link=link,
-        classes=(classes or ("0", "1")) if link == "logit" else None,
+        classes=_classes(data) if link == "logit" else None,
         features=data.features,
         intercept=fit.intercept,
         weights=fit.weights,
@@ -242,6 +240,12 @@ def _finite(fit: Fit) -> bool:
     """Whether its weights are numbers in the units of the CSV."""
     there = None not in fit.weights.values()
     return there and (fit.intercept is not None or fit.reasons.get("intercept") == "the model has none")
+
+
+def _classes(data: Provenance) -> tuple[str, str]:
+    """What the target of a logistic loss had as 0 and as 1, as it is written."""
+    first, second = next((one.levels for one in data.encoded if one.column == data.target), ("0", "1"))
+    return first, second
 
 
 def _excess(fit: Fit, moments: Moments, optimum: Estimates) -> float:

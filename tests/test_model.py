@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gd.archive import read_record
-from gd.data import Source, bundled
+from gd.data import Encoded, Source, bundled
 from gd.dialect import Dialect
 from gd.model import Model, load, model_of
 from gd.record import Record
-from gd.training import Training
+from gd.settings import Training
 from tests.conftest import run_tasks, write_csv
 from tests.test_inference import estimates, made_up, moments
 
@@ -95,8 +95,10 @@ def test_each_backend_is_judged_alone(record: Record) -> None:
 def test_other_losses_and_penalties(record: Record, loss: str, link: str, said: str) -> None:
     """Their link and classes are there; their intervals are not, for a reason."""
     found = moments(*made_up(np.random.default_rng(0), 40, 4))
-    other = record.model_copy(update={"training": record.training.model_copy(update={"loss": loss})})
-    model = model_of(other, found, None if loss == "mse" else estimates(found), ("no", "yes") if loss == "logistic" else None)
+    training = record.training.model_copy(update={"loss": loss, "l2": 0.1 if loss == "mse" else 0.0})
+    target = Encoded(column=record.dataset.target, kind="category", levels=("no", "yes"))
+    dataset = record.dataset.model_copy(update={"encoded": (target,) if loss == "logistic" else ()})
+    model = model_of(record.model_copy(update={"training": training, "dataset": dataset}), found, estimates(found))
     assert model is not None
     assert (link, None, said, True) == (model.link, model.interval, model.reasons["interval"], model.arrived)
     assert (("no", "yes") if loss == "logistic" else None) == model.classes

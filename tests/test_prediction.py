@@ -22,7 +22,7 @@ from gd.data import Array, DataError, Source, bundled
 from gd.dialect import Dialect
 from gd.model import Model, load
 from gd.prediction import Outcome, predict
-from gd.training import Training
+from gd.settings import Training
 from tests.conftest import run_tasks, write_csv
 from tests.test_inference import made_up, with_ones
 from tests.test_names import NAMES
