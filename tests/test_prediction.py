@@ -237,7 +237,7 @@ def test_what_float64_does_not_hold_is_counted(tmp_path: Path) -> None:
     assert (0, 1, "") == (outcome.without, outcome.lost, found[1]["prediction"])
 
 
-# Other losses, for which the flow has no run yet: their models are written by hand
+# Other losses: models written by hand, whose predictions are plain arithmetic
 
 
 def other(loss: str, link: str, **more: Any) -> Model:
