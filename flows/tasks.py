@@ -30,6 +30,7 @@ from gd.inference import infer
 from gd.joining import Held
 from gd.limits import check_design, check_target, check_values
 from gd.look import Look
+from gd.model import model_of
 from gd.optimizers import line_search
 from gd.problems import Problem
 from gd.quality import FitCells, fit_quality
@@ -204,7 +205,7 @@ def compare_traces(
     checks: Sequence[tuple[float, float]],
     look: Look = Look(),  # noqa: B008  (frozen)
 ) -> None:
-    """Compare the backends, diagnose the descent, and write `run.json` and the log of the epochs into the draft."""
+    """Compare the backends, diagnose the descent, and write `run.json`, `model.json` and the epochs into the draft."""
     data = Reading.load(draft.work)
     determined = degeneracy(data.moments, data.provenance, training.intercept)
     remarks = (*data.provenance.remarks, *determined.remarks)
@@ -242,6 +243,7 @@ def compare_traces(
         record = record.model_copy(update={"residuals": counted[0]})
     record = record.model_copy(update={"previous": since(draft.final, record)})
     archive.write_record(draft.path, record, log, counted and counted[1])
+    archive.write_model(draft.path, model_of(record, data.moments, estimates))
 
 
 def _compared(

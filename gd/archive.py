@@ -14,7 +14,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -25,6 +25,7 @@ from gd.changes import differences
 from gd.figures import draw
 from gd.history import History, Line
 from gd.look import Look, is_chosen
+from gd.model import NAME, Model
 from gd.overview import MOST, SPARKS, render_dataset, render_index, row
 from gd.quality import FitCells, from_csv, to_csv
 from gd.record import EpochLog, Record
@@ -36,6 +37,7 @@ __all__ = [
     "begin",
     "clear",
     "finish",
+    "guarded",
     "keep_ready",
     "kept",
     "prune",
@@ -44,8 +46,10 @@ __all__ = [
     "read_run",
     "records",
     "recover",
+    "replacing",
     "unwritable",
     "write_index",
+    "write_model",
     "write_record",
     "write_report",
 ]
@@ -166,6 +170,12 @@ def write_record(folder: Path, record: Record, log: EpochLog | None, cells: FitC
         _write_epochs(folder, log)
     if cells is not None:
         (folder / _FIT).write_text(to_csv(cells), encoding="utf-8")
+
+
+def write_model(folder: Path, model: Model | None) -> None:
+    """Write `model.json`, where a run has come to a model."""
+    if model is not None:
+        (folder / NAME).write_text(model.to_json() + "\n", encoding="utf-8")
 
 
 def write_report(folder: Path, look: Look | None = None) -> list[str]:
@@ -388,11 +398,20 @@ def unwritable(reports: Path, error: OSError) -> OSError | None:
 
 def _replace(file: Path, text: str) -> Path:
     """Write a file in one step: whoever reads it, and whatever stops this, finds the old one or the new one whole."""
+    with replacing(file) as beside:
+        beside.write(text.encode())
+    return file
+
+
+@contextmanager
+def replacing(file: Path) -> Iterator[BinaryIO]:
+    """What is written in it becomes the file, in one step at its end; where it ends with an error the file stays as it was."""
     beside = file.with_name(f".{file.name}-{os.urandom(4).hex()}")
     try:
-        beside.write_text(text, encoding="utf-8")
+        with beside.open("wb") as written:
+            yield written
         _flush(beside)
-        return beside.replace(file)
+        beside.replace(file)
     except BaseException:
         with suppress(OSError):
             beside.unlink(missing_ok=True)
@@ -467,13 +486,13 @@ class _Epochs(io.RawIOBase):
                 self._file.close()
 
 
-def _guarded(name: str) -> str:
+def guarded(name: str) -> str:
     """A column's name with an apostrophe before whatever a spreadsheet would take for a formula in a cell of its own."""
     return re.sub(_FORMULA % "", r"\1'\2", name)
 
 
 def _bare(written: str) -> str:
-    """The name that `_guarded` was given."""
+    """The name that `guarded` was given."""
     return re.sub(_FORMULA % "'", r"\1\2", written)
 
 
@@ -496,7 +515,7 @@ def _write_epochs(folder: Path, log: EpochLog) -> None:
         filled[where[first:last] - start], empty[where[first:last] - start] = values[first:last], False
         return column(filled, empty)
 
-    schema = pa.schema([(_guarded(name), pa.int64() if name == "epoch" else pa.float64()) for name in log.columns])
+    schema = pa.schema([(guarded(name), pa.int64() if name == "epoch" else pa.float64()) for name in log.columns])
     file = _Epochs(folder)
     try:
         with csv.CSVWriter(file, schema, write_options=csv.WriteOptions(quoting_style="needed")) as writer:

@@ -13,7 +13,7 @@ from gd.refusal import DataError, shown
 from gd.remedies import Remedy, leave_out, missing_too, remedy
 from gd.table import As, Cells
 
-__all__ = ["MOST_LEVELS", "Holds", "Kind", "Tally", "judge", "third_label"]
+__all__ = ["MOST_LEVELS", "Holds", "Kind", "Tally", "check_zones", "judge", "third_label"]
 
 MOST_LEVELS = 50  # distinct texts that a category may have
 _KEPT = 50  # cells that are no numbers, to find out which option would read them
@@ -217,13 +217,22 @@ def _dates(file: str, column: str, tally: Tally, structure: Structure) -> Holds:
         problem = _not("a date", tally.no_days, tally.wrong + tally.numbers - tally.days) if line else "dates and numbers."
         remedy = structure(column, line, cell) or "Write dates as 2026-01-31, or NA for a missing one."
         raise DataError(where, problem, remedy)
+    check_zones(file, column, tally)
+    return Holds(Kind.DATES)
+
+
+def check_zones(file: str, column: str, tally: Tally) -> None:
+    """Refuse dates of which some tell their time zone and some do not.
+
+    Raises:
+        DataError: at the one that came later.
+    """
     if 0 < tally.zoned < tally.days:
         zoned, local = tally.first_zoned or (0, ""), tally.first_local or (0, "")
         (line, cell), does = (zoned, "tells") if zoned[0] > local[0] else (local, "does not tell")
         where = f"{file}, line {line}, column {shown(column)}"
         problem = f"{shown(cell)} {does} its time zone; {tally.zoned:,} of {tally.days:,} dates do."
         raise DataError(where, problem, "Write all of them the same way.")
-    return Holds(Kind.DATES)
 
 
 def _not(what: str, first: Sequence[tuple[int, str]], count: int) -> str:

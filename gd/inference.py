@@ -12,7 +12,7 @@ import numpy as np
 from gd.data import Array
 from gd.moments import Moments
 
-__all__ = ["LEVEL", "Estimates", "infer"]
+__all__ = ["LEVEL", "Estimates", "infer", "quantile"]
 
 LEVEL = 0.95  # of the intervals
 
@@ -126,10 +126,10 @@ def infer(moments: Moments, weights: Array, dependent: Sequence[int] = (), *, in
         gap = "not-unique"
     none = np.full(d + intercept, math.nan)
     sigma = math.sqrt(left / free) if free > 0 else math.nan
-    errors, t, p, quantile, f, f_p = none, none, none, math.nan, math.nan, math.nan
+    errors, t, p, half, f, f_p = none, none, none, math.nan, math.nan, math.nan
     with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
         if gap in {None, "perfect"} and rank == d + intercept:
-            errors, quantile = sigma * _lengths(R[:rank, :rank], moments, intercept) / unit, _quantile(free)
+            errors, half = sigma * _lengths(R[:rank, :rank], moments, intercept) / unit, quantile(free)
         if gap is None:
             t = weights / errors
             p = _above(t * t, 1, free)
@@ -144,7 +144,7 @@ def infer(moments: Moments, weights: Array, dependent: Sequence[int] = (), *, in
         errors=errors,
         t=t,
         p=p,
-        quantile=quantile,
+        quantile=half,
         residual_error=sigma / unit,
         rmse=math.sqrt(left / n) / unit,
         r2=explained / total if total > 0 and free > 0 else math.nan,
@@ -171,10 +171,16 @@ def _lengths(R: Array, moments: Moments, intercept: bool) -> Array:
     return np.append(lengths, np.linalg.norm(constant))
 
 
-def _quantile(free: int) -> float:
+def quantile(free: int, level: float = LEVEL) -> float:
+    """Of Student's t: half an interval is so many standard errors.
+
+    Args:
+        free: degrees of freedom.
+        level: of the interval.
+    """
     from scipy.special import stdtrit  # noqa: PLC0415  (a tenth of a second that only a run that was trained pays)
 
-    return float(stdtrit(free, (1 + LEVEL) / 2))
+    return float(stdtrit(free, (1 + level) / 2))
 
 
 def _above(f: Array | float, explaining: int, free: int) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import unicodedata
@@ -12,7 +13,7 @@ from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo
 
 __all__ = [
-    "FORMATS", "apart", "count", "legible", "listed", "marks", "marks_in_use", "number",
+    "FORMATS", "apart", "count", "escaped", "legible", "listed", "marks", "marks_in_use", "number",
     "ordinal", "plainly", "typed", "visible", "when",
     "written", "written_as", "zone",
 ]  # fmt: skip
@@ -199,6 +200,11 @@ def _escaped(name: str) -> str:
 def legible(name: str) -> bool:
     """Whether each of its characters is seen and changes nothing around it."""
     return name.isprintable() and (name.isascii() or _BLANK.isdisjoint(map(ord, name)))
+
+
+def escaped(text: str) -> str:
+    """JSON in which what is invisible is written as JSON's own escapes."""
+    return text if text.isascii() else "".join(c if c.isascii() or legible(c) else json.dumps(c)[1:-1] for c in text)
 
 
 def apart(name: str) -> str:

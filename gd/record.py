@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import shlex
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ from gd.diagnosis import Diagnosis, Spectrum, excess
 from gd.dialect import Dialect
 from gd.inference import LEVEL, Estimates
 from gd.look import Look
-from gd.notation import legible
+from gd.notation import escaped, legible
 from gd.reading import Reading
 from gd.settings import Precondition, Training, preset
 from gd.stream import redacted
@@ -354,10 +353,7 @@ class Record(_Part):
 
     def to_json(self, indent: int | None = 2) -> str:
         """As `run.json` holds it; numbers that are not finite are null, beside a reason, and what is invisible is escaped."""
-        text = self.model_dump_json(by_alias=True, indent=indent)
-        if text.isascii():
-            return text
-        return "".join(c if c.isascii() or legible(c) else json.dumps(c)[1:-1] for c in text)
+        return escaped(self.model_dump_json(by_alias=True, indent=indent))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-import os
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from itertools import chain, repeat
-from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from gd.arrays import Array
+from gd.blocks import Texts, blas_on_one_thread, cores, in_order
 from gd.cells import numbers_of
 from gd.columns import Holds, Kind, Tally, judge
 from gd.data import Source
-from gd.dialect import Dialect, Format, same_name
+from gd.dialect import Format, same_name
 from gd.moments import Moments, merge, merge_all
 from gd.refusal import DataError, shown
 from gd.remedies import leave_out, remedy
 from gd.sampling import Sample
 from gd.signs import EXACT, Sign
 from gd.signs import merge as merge_signs
-from gd.sniffer import sniff
 from gd.splitting import Count, Parting
-from gd.stream import BLOCK, Block, Feed, Progress, redacted, shown_name
-from gd.table import As, Cells, Header, Text, choose
+from gd.stream import BLOCK, Progress, redacted, shown_name
+from gd.table import As, Cells, Text, choose
 
 __all__ = ["Apart", "KeepRows", "Scan", "cores", "scan"]
 
@@ -38,8 +34,6 @@ _TOTALS = {"total", "totals", "sum", "subtotal", "grand total", "average", "mean
 _MOST_PASSES = 5
 
 _WIDE = 16  # columns, from which on BLAS would share a block of rows out to threads
-_blas_lock, _blas_users = Lock(), 0
-_blas_limit: threadpool_limits | None = None
 
 KeepRows = Callable[[int, int], bool]
 """Whether to keep the rows themselves: (rows so far, columns) -> yes; once it said no they are dropped for good.
@@ -193,7 +187,8 @@ class _Pass:
         parting: Parting | None,
         labels: bool,
     ) -> None:
-        self._feed = Feed(file, progress, block, source.dialect, self._settled)
+        self._texts = Texts(file, source.dialect, (source.target, *(source.features or ())), progress=progress, block=block)
+        self._feed = self._texts.feed
         self._source, self._known = source, known
         self._keep_rows, self._threads = keep_rows, threads
         self._parting, self._labels = parting, labels
@@ -201,7 +196,7 @@ class _Pass:
         self._held_by = same_name(held_by) if held_by is not None else None
         self._named = {source.target, *(source.features or ())}
         self.kinds: dict[str, Holds] = {}
-        self._header = Header(())
+        self._header = self._texts.header
         self._tallies: dict[str, Tally] = {}
         self._signs: dict[str, Sign] = {}
         self._moments: tuple[Moments, ...] = ()
@@ -213,10 +208,6 @@ class _Pass:
         self._lines: list[int] = []
         self._last: Text | None = None
 
-    def _settled(self, head: bytes, whole: bool) -> Dialect:
-        wanted = (self._source.target, *(self._source.features or ()))
-        return sniff(self._feed.name, head, self._source.dialect, wanted, whole=whole)
-
     @property
     def _columns(self) -> list[str]:
         """Columns of numbers, the target last."""
@@ -226,49 +217,27 @@ class _Pass:
 
     def run(self) -> None:
         """Read it all."""
-        with closing(iter(self._feed)) as blocks:
-            first = self._begin(blocks)
-            with _blas_on_one_thread() if len(self.kinds) > _WIDE else nullcontext():
-                self._digest_all(first, blocks)
+        with self._texts:
+            self._header = self._texts.header
+            texts = iter(self._texts)
+            first = self._begin(texts)
+            turns = self._remembered(chain([first], texts))
+            parts = in_order(turns, lambda turn: self._digest(*turn), self._threads)
+            with blas_on_one_thread() if len(self.kinds) > _WIDE else nullcontext(), closing(parts):
+                for part in parts:
+                    self._add(part)
 
-    def _digest_all(self, first: Text, blocks: Iterator[Block]) -> None:
-        texts = chain([first], map(self._text, blocks))
+    def _remembered(self, texts: Iterable[Text]) -> Iterator[tuple[Text, _Turn | None]]:
         turns = repeat(None) if self._parting is None else _turns()
-        if self._threads == 1:
-            for text, turn in zip(texts, turns, strict=False):
-                self._last = text
-                self._add(self._digest(text, turn))
-            return
-        waiting: deque[Future[_Part]] = deque()
-        with ThreadPoolExecutor(self._threads) as pool:
-            try:
-                for text, turn in zip(texts, turns, strict=False):
-                    self._last = text
-                    waiting.append(pool.submit(self._digest, text, turn))
-                    if len(waiting) > self._threads + 1:
-                        self._add(waiting.popleft().result())
-                while waiting:
-                    self._add(waiting.popleft().result())
-            except BaseException:
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
+        for text, turn in zip(texts, turns, strict=False):
+            self._last = text
+            yield text, turn
 
-    def _text(self, block: Block) -> Text:
-        return Text(self._feed.name, block.data, block.line, self._header.names, self._feed.dialect)
-
-    def _begin(self, blocks: Iterator[Block]) -> Text:
-        """The header, and the first rows with a guess of what their columns hold."""
+    def _begin(self, texts: Iterator[Text]) -> Text:
+        """The first rows, with a guess of what their columns hold."""
         file = self._feed.name
-        block = next((block for block in blocks if block.data and not block.data.isspace()), None)
-        if block is None:
-            raise DataError(file, "the file is empty.", "Export the table again.")
-        self._header, rows = self._text(block).after_header()
         chosen = choose(file, self._header, self._source.target, self._source.features, self._source.leave_out, self._held_by)
-        while rows.empty:
-            block = next(blocks, None)
-            if block is None:
-                raise DataError(file, "a header and no rows.", "Export the table again with its data.")
-            rows = self._text(block)
+        rows = next(texts)
         self._first_line = next(rows.rows())[0]
         wanted = [self._source.target, *chosen]
         for column, guess in rows.guess(wanted, dates="dates" in self._source.encode).items():
@@ -529,25 +498,3 @@ def _parted(columns: Sequence[Array], part: Array, counts: Array) -> tuple[Momen
         Moments.of([column[end - count : end] for column in sorted_columns])
         for end, count in zip(ends.tolist(), counts.tolist(), strict=True)
     )
-
-
-@contextmanager
-def _blas_on_one_thread() -> Iterator[None]:
-    """Blocks have threads of their own: those of BLAS on top of them were seen to take four times as long."""
-    global _blas_users, _blas_limit  # noqa: PLW0603  (the limit holds for the process)
-    with _blas_lock:
-        if _blas_users == 0:
-            _blas_limit = threadpool_limits(1, "blas")
-        _blas_users += 1
-    try:
-        yield
-    finally:
-        with _blas_lock:
-            _blas_users -= 1
-            if _blas_users == 0 and _blas_limit is not None:
-                _blas_limit.restore_original_limits()
-
-
-def cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -34,7 +34,9 @@ def reader(lines: Iterable[str], dialect: Dialect) -> Any:
     return csv.reader(lines, delimiter=dialect.delimiter or ",", strict=True, **quoting)
 
 
-def sniff(file: str, head: bytes, dialect: Dialect, wanted: Sequence[str], *, whole: bool) -> Dialect:
+def sniff(
+    file: str, head: bytes, dialect: Dialect, wanted: Sequence[str], role: str = "for the target", *, whole: bool
+) -> Dialect:
     """The dialect with what was left open in it: the delimiter under which the header holds the wanted names.
 
     Where there is no header, or it lacks them, the first rows must agree in their width. What is found here from some rows
@@ -45,6 +47,7 @@ def sniff(file: str, head: bytes, dialect: Dialect, wanted: Sequence[str], *, wh
         head: the first lines, in UTF-8.
         dialect: what was said.
         wanted: names of the target and of the features that were named.
+        role: of the first of them, for errors.
         whole: whether there are no more lines than these.
 
     Raises:
@@ -76,7 +79,7 @@ def sniff(file: str, head: bytes, dialect: Dialect, wanted: Sequence[str], *, wh
         for line, cells in taken[1:]:
             if names <= set(map(same_name, cells)) and not any(map(numbers.is_number, cells)):
                 first, remedy = taken[0][0], f"Line {line} has it: --header {line}."
-                raise DataError(f"{file}, line {first}", f"no column {shown(wanted[0])} for the target.", remedy)
+                raise DataError(f"{file}, line {first}", f"no column {shown(wanted[0])} {role}.", remedy)
     broken = next((one for one in tried if found[one] is None and one.quote == '"'), None)
     if broken is not None and all(len(taken[0][1]) == 1 for taken in rows.values()):
         return broken  # whose fault is found again, and told

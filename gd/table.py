@@ -7,7 +7,7 @@ import csv
 import difflib
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -23,7 +23,7 @@ from gd.refusal import DataError, listed, shown
 from gd.sniffer import reader
 from gd.splitting import HELD_OUT, TRAINED_ON
 
-__all__ = ["Array", "As", "Cells", "Header", "LeftOut", "Text", "choose", "line_ends", "well_quoted"]
+__all__ = ["Array", "As", "Cells", "Header", "LeftOut", "Text", "check_named", "choose", "line_ends", "well_quoted"]
 
 _PLAIN = Dialect(delimiter=",", quote='"')
 _SAMPLE = 50  # rows that tell the columns worth reading as numbers from text; a wrong guess costs time and nothing else
@@ -456,11 +456,34 @@ class Text:
         """Lines of the file, counted from 1, on which the given rows begin (`rows` ascending, of `total`)."""
         if len(rows) == 0:
             return []
-        lines = line_ends(self.data) + (not self.data.endswith((b"\r", b"\n")))
-        if lines == total and not self.quoted:  # a row on every line
+        if self._a_row_a_line(total):
             return [int(row) + self.line for row in rows]
         wanted = set(rows.tolist())
         return [line for row, (line, _) in enumerate(islice(self.rows(), int(rows[-1]) + 1)) if row in wanted]
+
+    def all_lines(self, total: int) -> Array:
+        """Lines of the file on which its rows begin, (total,).
+
+        Raises:
+            DataError: if Python's reader counts other rows.
+        """
+        if self._a_row_a_line(total):
+            return np.arange(self.line, self.line + total)
+        lines = np.array([line for line, _ in self.rows()], np.int64)
+        if len(lines) != total:
+            raise self._ragged("two readers count different rows")
+        return lines
+
+    def written(self, columns: Sequence[str]) -> list[Any]:
+        """The cells of some columns as they are written, an Arrow column of text each; once `parse` has found no fault."""
+        import pyarrow as pa  # noqa: PLC0415
+
+        table = self._table(dict.fromkeys(columns, pa.string()))
+        return [table.column(column) for column in columns]
+
+    def _a_row_a_line(self, total: int) -> bool:
+        lines = line_ends(self.data) + (not self.data.endswith((b"\r", b"\n")))
+        return lines == total and not self.quoted
 
     def last_row(self) -> tuple[int, list[str]] | None:
         """The last row, and its line."""
@@ -506,6 +529,37 @@ def well_quoted(text: Array, quotes: Array, marks: bytes = b',"') -> bool:
     return bool((np.isin(before, beside) | (opening == 0)).all() and np.isin(after, beside).all())
 
 
+def check_named(file: str, header: Header, wanted: Iterable[tuple[str, str]]) -> None:
+    """Check that columns are there.
+
+    Args:
+        file: its name, for errors.
+        header: of it.
+        wanted: names of columns, each with the role that it is wanted in.
+
+    Raises:
+        DataError: naming the first that is not there, or stands there twice.
+    """
+    names = header.names
+    known, folded = set(names), {name.casefold(): name for name in names}
+    for name, role in wanted:
+        if (twins := header.twin(name)) is not None and role != "to leave out":
+            problem = f"two columns are named {shown(name)} (columns {twins[0]} and {twins[1]})."
+            raise DataError(f"{file}, line {header.line}", problem, "Rename one.")
+        if name in known:
+            continue
+        near = difflib.get_close_matches(name.casefold(), folded, n=3, cutoff=0.5)
+        remedy = (
+            f"The nearest {'name is' if len(near) == 1 else 'names are'} {listed([folded[one] for one in near])}."
+            if near
+            else f"Its columns are {listed(names)}."
+        )
+        if len(names) == 1 and re.search(r"\W", names[0]):
+            word = "--delimiter blanks" if re.search(r"\s", names[0]) else "--delimiter"
+            remedy = f"The header is one column, {shown(names[0])}: say by what its cells are separated with {word}."
+        raise DataError(file, f"no column {shown(name)} {role}.", remedy)
+
+
 def choose(
     file: str,
     header: Header,
@@ -528,28 +582,10 @@ def choose(
         DataError: if a column is not there, stands twice, or has two roles.
     """
     names = header.names
-    known, folded = set(names), {name.casefold(): name for name in names}
-    for wanted, role in [
-        (target, "for the target"),
-        *((feature, "for the feature") for feature in features or ()),
-        *((column, "to leave out") for column in leave_out),
-        *([(held_by, "to hold rows out by")] if held_by is not None else []),
-    ]:
-        if (twins := header.twin(wanted)) is not None and role != "to leave out":
-            problem = f"two columns are named {shown(wanted)} (columns {twins[0]} and {twins[1]})."
-            raise DataError(f"{file}, line {header.line}", problem, "Rename one.")
-        if wanted in known:
-            continue
-        near = difflib.get_close_matches(wanted.casefold(), folded, n=3, cutoff=0.5)
-        remedy = (
-            f"The nearest {'name is' if len(near) == 1 else 'names are'} {listed([folded[name] for name in near])}."
-            if near
-            else f"Its columns are {listed(names)}."
-        )
-        if len(names) == 1 and re.search(r"\W", names[0]):
-            word = "--delimiter blanks" if re.search(r"\s", names[0]) else "--delimiter"
-            remedy = f"The header is one column, {shown(names[0])}: say by what its cells are separated with {word}."
-        raise DataError(file, f"no column {shown(wanted)} {role}.", remedy)
+    roles = [(target, "for the target"), *((feature, "for the feature") for feature in features or ())]
+    roles += [(column, "to leave out") for column in leave_out]
+    roles += [(held_by, "to hold rows out by")] if held_by is not None else []
+    check_named(file, header, roles)
     if held_by is not None and held_by in {target, *(features or ())}:
         role = "the target" if held_by == target else "a feature"
         raise DataError(file, f"{shown(held_by)} is both {role} and says which rows are held out.", "Name another column.")

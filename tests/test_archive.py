@@ -26,7 +26,9 @@ from tests.conftest import run_tasks
 def test_a_run_leaves_the_promised_files(cases: dict[str, Path]) -> None:
     """Report, record, every epoch and the figures, in a folder named by start and chance; nothing of the work remains."""
     folder = cases["disagree"]
-    assert {"report.html", "run.json", "epochs.csv", "fit.csv", "figures"} == {path.name for path in folder.iterdir()}
+    assert {"report.html", "run.json", "epochs.csv", "fit.csv", "model.json", "figures"} == {
+        path.name for path in folder.iterdir()
+    }
     figures = ("loss", "excess", "weights", "gradient", "gap", "path", "steps", "predicted")
     assert {f"{name}.{kind}" for name in figures for kind in ("svg", "csv")} == {
         path.name for path in (folder / "figures").iterdir()

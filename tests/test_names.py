@@ -193,7 +193,7 @@ def test_no_spreadsheet_finds_a_formula(name: str, runs: dict[str, Run]) -> None
 @given(st.text(st.sampled_from("\t\r\n;,| '=+-@＝ax"), max_size=12))
 def test_every_name_comes_back_from_the_header(name: str) -> None:
     """What is put before a formula is taken off again, whatever stands there."""
-    written = archive._guarded(name)
+    written = archive.guarded(name)
     assert name == archive._bare(written)
     assert not re.search(r"[\t\r\n;,|] *[=+\-@＝＋－＠]", written)
 

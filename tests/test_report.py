@@ -331,7 +331,9 @@ def test_a_long_run_is_reported_from_a_compressed_log(tmp_path: Path) -> None:
     """The table has rows with weights only and says so, links name the file that is there, and the page comes out again."""
     source = Source(path=str(bundled("penguins")), target="body_mass_g")
     folder = run_tasks(source, Training(epochs=150_001, learning_rate=1e-6, backends=("numpy",)), tmp_path / "first")
-    assert {"report.html", "run.json", "epochs.csv.gz", "fit.csv", "figures"} == {path.name for path in folder.iterdir()}
+    assert {"report.html", "run.json", "epochs.csv.gz", "fit.csv", "model.json", "figures"} == {
+        path.name for path in folder.iterdir()
+    }
     page = (folder / "report.html").read_text(encoding="utf-8")
     links = set(re.findall(r'href="([^"]+)"', page))
     assert {"data:,", "epochs.csv.gz", "run.json", "../../index.html"} == {link for link in links if link[0] not in "#f"}

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from gd.look import Look
     from gd.mail import Mailing
 
-__all__ = ["render", "run"]
+__all__ = ["Written", "names", "render", "run"]
 
 _REMARKS = 3  # on a data set, of which its report holds all
 
@@ -249,8 +249,8 @@ def run(
     _check_backends(training.backends, training.device)
     look = drawn.look()
     mailing = _mailing(mail_to, dry_run=dry_run)
-    what: dict[str, Any] = {"target": target, "features": _names(features)}
-    what |= {"leave_out": _names(leave_out) or (), "encode": _names(encode) or ()}
+    what: dict[str, Any] = {"target": target, "features": names(features)}
+    what |= {"leave_out": names(leave_out) or (), "encode": names(encode) or ()}
     sources = _sources(csv_files, what, written, preset, as_one)
     crew = _runner(runner, workers, scheduler)
     _check_keep(keep)
@@ -356,7 +356,12 @@ def _sources(
         raise UsageError(first_fault(error)) from None
 
 
-def _names(text: str | None) -> tuple[str, ...] | None:
+def names(text: str | None) -> tuple[str, ...] | None:
+    """Names that an option lists, separated by commas; None where it is not given.
+
+    Raises:
+        UsageError: if it is no list.
+    """
     return None if text is None else tuple(_row(text))
 
 
