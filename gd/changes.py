@@ -38,7 +38,8 @@ _TITLED = {  # what has a name for people, in the order of the report's own tabl
         "intercept", "standardize", "method", "method setting", "backends", "device", "preset",
     ),
     "diagnosis": (
-        "curvature", "condition", "stable below", "best rate", "contraction", "predicted epochs", "predicted epochs best",
+        "curvature", "condition", "stable below", "best rate", "contraction", "quadratic", "attained", "steepest", "theory",
+        "predicted epochs", "predicted epochs best",
         "rank", "parameters", "optimum loss", "first excess loss", "excess loss", "first gradient norm", "target variance",
         "optimum intercept", "optimum", "gradient ratio", "gradient error", "principal", "backends agree", "first epoch apart",
     ),

@@ -400,7 +400,7 @@ def test_everything_that_can_differ_has_a_name() -> None:
     """Every setting, every fact of the format and of the diagnosis: a new field of run.json wants words too."""
     names = tomllib.loads((FOLDER / "words.toml").read_text(encoding="utf-8"))["changes"]["names"]
     settings, found = ({name.replace("_", " ") for name in kind.model_fields} for kind in (Settings, Findings))
-    assert settings - {"shift", "scale"} == set(names["settings"])
+    assert settings - {"shift", "scale", "found by", "devices"} == set(names["settings"])
     assert found - {"eigenvalues", "hessian", "reasons"} == set(names["diagnosis"]) - {"backends agree", "first epoch apart"}
     assert set(Format.model_fields) == set(names["format"])
 
