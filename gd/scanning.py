@@ -31,7 +31,7 @@ from gd.splitting import Count, Parting
 from gd.stream import BLOCK, Block, Feed, Progress, redacted, shown_name
 from gd.table import As, Cells, Header, Text, choose
 
-__all__ = ["Apart", "KeepRows", "Scan", "cores", "scan"]
+__all__ = ["Apart", "KeepRows", "Scan", "blas_on_one_thread", "cores", "scan"]
 
 _LINES_KEPT = 1000  # of the lines that were dropped; their count is always exact
 _TOTALS = {"total", "totals", "sum", "subtotal", "grand total", "average", "mean", "summe", "gesamt"}
@@ -228,7 +228,7 @@ class _Pass:
         """Read it all."""
         with closing(iter(self._feed)) as blocks:
             first = self._begin(blocks)
-            with _blas_on_one_thread() if len(self.kinds) > _WIDE else nullcontext():
+            with blas_on_one_thread() if len(self.kinds) > _WIDE else nullcontext():
                 self._digest_all(first, blocks)
 
     def _digest_all(self, first: Text, blocks: Iterator[Block]) -> None:
@@ -532,8 +532,12 @@ def _parted(columns: Sequence[Array], part: Array, counts: Array) -> tuple[Momen
 
 
 @contextmanager
-def _blas_on_one_thread() -> Iterator[None]:
-    """Blocks have threads of their own: those of BLAS on top of them were seen to take four times as long."""
+def blas_on_one_thread() -> Iterator[None]:
+    """Blocks have threads of their own: those of BLAS on top of them were seen to take four times as long.
+
+    So do data sets that are worked on at the same time: where all cores are busy, BLAS with a thread for each took twenty times
+    as long for small matrices.
+    """
     global _blas_users, _blas_limit  # noqa: PLW0603  (the limit holds for the process)
     with _blas_lock:
         if _blas_users == 0:
