@@ -40,10 +40,11 @@ def report() -> Iterator[str]:
     """The section of the results."""
     yield f"On {machine('numpy', 'scikit-learn')}."
     yield ""
-    yield f"{_FOLDS} folds, ms of a core's time, all on one thread. From moments: those of the folds from rows in memory, once,"
-    yield "and then any number of models; a path is 40 penalties and none. scikit-learn: `cross_val_score` of `LinearRegression`,"
-    yield "and of `StandardScaler` with `Ridge` for one penalty of the path. Medians of 3 rounds by turns; the gap is the largest"
-    yield "relative difference between both in a fold's loss, of least squares and of that penalty."
+    yield f"{_FOLDS} folds, ms of a core's time, all on one thread. From moments: those of the folds from rows in memory,"
+    yield "once, and then any number of models; a path is 40 penalties and none. scikit-learn: `cross_val_score` of"
+    yield "`LinearRegression`, and of `StandardScaler` with `Ridge` for one penalty of the path. Medians of 3 rounds by"
+    yield "turns; the gap is the largest relative difference between both in a fold's loss, of least squares and of that"
+    yield "penalty."
     yield ""
     yield from table("n", "d", "moments of folds", "least squares", "path of 41", "sklearn", "sklearn, 1 penalty", "gap")
     worst = 0.0
