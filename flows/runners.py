@@ -86,7 +86,7 @@ class Runner(BaseModel):
     @property
     def size(self) -> int:
         """The number of workers that are started here."""
-        from gd.scanning import cores  # noqa: PLC0415  (NumPy comes with it, and a command starts its server first)
+        from gd.blocks import cores  # noqa: PLC0415  (NumPy comes with it, and a command starts its server first)
 
         return self.workers or cores()
 
@@ -213,7 +213,7 @@ def _sharing_the_cores(workers: int) -> Iterator[None]:
 
 
 def _share(workers: int) -> int:
-    from gd.scanning import cores  # noqa: PLC0415
+    from gd.blocks import cores  # noqa: PLC0415
 
     return max(1, cores() // workers)
 

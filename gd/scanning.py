@@ -27,7 +27,7 @@ from gd.splitting import Count, Parting
 from gd.stream import BLOCK, Progress, redacted, shown_name
 from gd.table import As, Cells, Text, choose
 
-__all__ = ["Apart", "KeepRows", "Scan", "cores", "scan"]
+__all__ = ["Apart", "KeepRows", "Scan", "scan"]
 
 _LINES_KEPT = 1000  # of the lines that were dropped; their count is always exact
 _TOTALS = {"total", "totals", "sum", "subtotal", "grand total", "average", "mean", "summe", "gesamt"}

@@ -8,6 +8,7 @@ from itertools import accumulate
 
 import numpy as np
 
+from gd.blocks import blas_on_one_thread
 from gd.data import Array, Scaling
 from gd.moments import Moments, merge
 
@@ -114,7 +115,8 @@ def path(moments: Moments, count: int = 40, *, intercept: bool = True, standardi
         κ of each, descending, (count + 1,) or (1,).
     """
     A, b = moments.compressed(_scaling(moments, intercept, standardize), intercept)
-    fit = _Ridge(A, b, len(moments.shift) - 1)
+    with blas_on_one_thread():
+        fit = _Ridge(A, b, len(moments.shift) - 1)
     largest = _LARGEST * float(fit.s.max(initial=0.0)) ** 2 / len(b)
     return np.append(np.geomspace(largest, _SMALLEST * largest, count), 0.0) if largest > 0 else np.zeros(1)
 
@@ -143,16 +145,18 @@ def cross_validate(
     if not (each >= 0).all():
         raise ValueError(f"a penalty must be at least 0, not {each[~(each >= 0)][0]}")
     losses = np.empty((len(each), len(folds)))
-    for j, (held, fitted) in enumerate(zip(folds, remainders(folds), strict=True)):
-        scaling = _scaling(fitted, intercept, standardize)
-        A, b = fitted.compressed(scaling, intercept)
-        X, y = held.compressed(scaling, intercept)
-        theta = np.empty((A.shape[1], len(each)))
-        theta[:, each == 0] = np.linalg.lstsq(A, b)[0][:, None] if (each == 0).any() else 0.0
-        if (each > 0).any():
-            theta[:, each > 0] = _Ridge(A, b, len(fitted.shift) - 1).solve(each[each > 0])
-        r = X @ theta - y[:, None]
-        losses[:, j] = np.einsum("ij,ij->j", r, r) / len(y)
+    with blas_on_one_thread():
+        for j, (held, fitted) in enumerate(zip(folds, remainders(folds), strict=True)):
+            scaling = _scaling(fitted, intercept, standardize)
+            A, b = fitted.compressed(scaling, intercept)
+            X, y = held.compressed(scaling, intercept)
+            theta = np.empty((A.shape[1], len(each)))
+            if (each == 0).any():
+                theta[:, each == 0] = np.linalg.lstsq(A, b)[0][:, None]
+            if (each > 0).any():
+                theta[:, each > 0] = _Ridge(A, b, len(fitted.shift) - 1).solve(each[each > 0])
+            r = X @ theta - y[:, None]
+            losses[:, j] = np.einsum("ij,ij->j", r, r) / len(y)
     return CrossValidation(each, losses, np.array([fold.n for fold in folds]))
 
 

@@ -24,6 +24,7 @@ from tests.benchmarks import (
     readers,
     scale,
     tables,
+    validation,
     whole,
     workers,
 )
@@ -228,6 +229,14 @@ def test_a_compressed_table_is_one_for_all_its_rows() -> None:
     assert (5, 4) == A.shape
     assert math.isclose(rows(theta)[0], few(theta)[0], rel_tol=1e-12)
     assert np.allclose(rows(theta)[1], few(theta)[1], rtol=1e-12, atol=0)
+
+
+def test_both_cross_validations_come_to_the_same() -> None:
+    """The folds' losses from moments are scikit-learn's, and every way takes time."""
+    one = validation.measure(500, 3, rounds=1)
+    assert (500, 3) == one[:2]
+    assert min(one[2:7]) > 0
+    assert one.gap < 1e-9
 
 
 def test_an_epoch_is_measured_for_each_backend() -> None:

@@ -12,9 +12,9 @@ from sklearn.model_selection import PredefinedSplit, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from gd.data import Array
+from gd.data import Array, Scaling
 from gd.moments import Moments, merge_all
-from gd.validation import assigned, cross_validate, folded, remainders
+from gd.validation import CrossValidation, assigned, cross_validate, folded, path, remainders
 
 TABLES = ("diabetes", "wine", "breast_cancer")
 PENALTIES = (0.0, 1e-3, 0.1, 10.0)
@@ -53,6 +53,66 @@ def test_every_penalty_as_scikit_learn_scores_it(name: str) -> None:
             model.fit(X[fitted], y[fitted])
             theirs = float(np.mean((model.predict(X[~fitted]) - y[~fitted]) ** 2))
             assert pytest.approx(theirs, rel=1e-9) == found.losses[i, j]
+
+
+def one_by_one(folds: list[Moments], penalties: Array, *, intercept: bool, standardize: bool) -> Array:
+    """The losses by a least-squares problem of its own for each penalty, whose table is longer by a row for each weight."""
+    losses = np.empty((len(penalties), len(folds)))
+    for j, (held, fitted) in enumerate(zip(folds, remainders(folds), strict=True)):
+        d = len(fitted.shift) - 1
+        scaling = fitted.scaling(center=intercept) if standardize else Scaling.none(d)
+        A, b = fitted.compressed(scaling, intercept)
+        X, y = held.compressed(scaling, intercept)
+        for i, penalty in enumerate(penalties):
+            longer = np.vstack([A, np.sqrt(penalty * len(b)) * np.eye(d, A.shape[1])]) if penalty else A
+            theta = np.linalg.lstsq(longer, np.append(b, np.zeros(len(longer) - len(b))))[0]
+            losses[i, j] = np.mean((X @ theta - y) ** 2)
+    return losses
+
+
+@pytest.mark.parametrize("intercept", [True, False])
+@pytest.mark.parametrize("standardize", [True, False])
+@pytest.mark.parametrize("name", [*TABLES, "twins"])
+def test_a_path_is_what_its_penalties_are_one_by_one(name: str, intercept: bool, standardize: bool) -> None:
+    """To 1e-9 of each loss; also where a feature stands twice, and where one never changes."""
+    X, y = real("diabetes" if name == "twins" else name)
+    if name == "twins":
+        X = np.column_stack([X, X[:, 0], np.full(len(y), 0.1)])
+    folds = folded([*X.T, y], assigned(len(y), 5, seed=3))
+    penalties = path(merge_all(folds), intercept=intercept, standardize=standardize)
+    found = cross_validate(folds, penalties.tolist(), intercept=intercept, standardize=standardize)
+    expected = one_by_one(folds, penalties, intercept=intercept, standardize=standardize)
+    np.testing.assert_allclose(found.losses, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_path_goes_from_next_to_no_weights_to_none_of_a_penalty(name: str) -> None:
+    """In equal ratios from 10 times the largest eigenvalue of the standardised features' covariance, by NumPy's `eigvalsh`."""
+    X, y = real(name)
+    moments = Moments.of([*X.T, y])
+    found = path(moments)
+    Z = (X - X.mean(axis=0)) / X.std(axis=0)
+    largest = 10 * np.linalg.eigvalsh(Z.T @ Z / len(Z))[-1]
+    assert pytest.approx(largest, rel=1e-9) == found[0]
+    np.testing.assert_allclose(found[1:-1] / found[:-2], 1e-6 ** (1 / 39), rtol=1e-9)
+    assert (41, 0.0) == (len(found), found[-1])
+    assert 6 == len(path(moments, 5))
+    assert pytest.approx(10 * np.linalg.eigvalsh(X.T @ X / len(X))[-1]) == path(moments, intercept=False, standardize=False)[0]
+
+
+def test_where_no_feature_varies_there_is_nothing_to_penalise() -> None:
+    """One penalty, 0; with an intercept, also of a number that is not exact."""
+    assert [0.0] == path(Moments.of([np.full(9, 0.1), np.arange(9.0)])).tolist()
+
+
+def test_one_standard_error_is_the_simplest_model_as_good_as_the_best() -> None:
+    """The largest penalty whose mean is within one standard error, of the best one's folds, of the lowest: by hand."""
+    losses = np.array([[9.0, 9.0, 9.0], [4.4, 4.6, 4.5], [4.0, 3.0, 5.0], [3.9, 3.1, 5.3]])
+    found = CrossValidation(np.array([8.0, 4.0, 2.0, 1.0]), losses, np.array([10, 10, 10]))
+    assert 2.0 == found.best  # 4 is the lowest mean; its standard error is 1 / sqrt(3)
+    assert 4.0 == found.one_standard_error  # 4.5 < 4.58
+    closer = CrossValidation(found.penalties, np.where(losses == 4.6, 4.9, losses), found.rows)
+    assert 2.0 == closer.one_standard_error  # 4.6 > 4.58
 
 
 @settings(deadline=None, max_examples=40)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.benchmarks import drawing, epochs, mails, passes, peers, processes, readers, scale, tables, workers
+from tests.benchmarks import drawing, epochs, mails, passes, peers, processes, readers, scale, tables, validation, workers
 
 __all__ = ["RESULTS", "SECTIONS", "Section", "main", "merged", "split"]
 
@@ -36,6 +36,7 @@ SECTIONS = (
     Section("readers", "Reading a CSV", readers.report),
     Section("peers", "From a CSV to its weights", peers.report),
     Section("scale", "A million and ten million rows", scale.report),
+    Section("validation", "Cross-validation from moments", validation.report),
     Section("workers", "Many workers, many data sets", workers.report),
     Section("run", "`gd run --preset notebook`", processes.report_run),
     Section("import", "`import gd`", processes.report_import),
