@@ -43,8 +43,12 @@ Fit = Callable[..., Path]
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The files that take longest come first, so that none of them is still at work when everything else is done."""
-    longest = ("test_serve", "test_schedule", "test_cli", "test_outbox_drain", "test_smtp", "test_mail_browser")
-    items.sort(key=lambda item: longest.index(item.path.stem) if item.path.stem in longest else len(longest))
+    longest = (
+        "serve", "report", "cli", "schedule", "outbox_drain", "flow_reading", "disk", "sklearn", "browser", "same_numbers",
+        "runners", "losses", "flow", "sweep", "look", "templates", "damage", "figures", "archive", "limits", "mail_browser",
+    )  # fmt: skip
+    place = {f"test_{name}": number for number, name in enumerate(longest)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -135,7 +135,7 @@ def test_the_tolerance_grows_where_rounding_does() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("rows", [2000, 20_000, 100_000])
+@pytest.mark.parametrize("rows", [2000, 100_000])
 @pytest.mark.parametrize("kind", ["mostly ones", "constant", "far from zero"])
 def test_many_rows_are_no_disagreement(kind: str, rows: int, dtype: str) -> None:
     """Sums over many equal terms round differently in each framework, and that is all that it is."""

@@ -63,10 +63,10 @@ def test_gradient_by_hand_against_central_differences(loss: str, n: int, p: int,
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-@settings(deadline=None, max_examples=80)
+@settings(deadline=None, max_examples=30)  # JAX compiles each anew
 @given(
-    n=st.sampled_from([1, 2, 7, 40]), p=st.sampled_from([1, 2, 6]),  # for each shape JAX traces and compiles anew
-    size=st.sampled_from([0.0, 1e-8, 1e-3, 1.0, 30.0, 1e4]), seed=st.integers(0, 2**32 - 1),
+    n=st.integers(1, 40), p=st.integers(1, 6), size=st.sampled_from([0.0, 1e-8, 1e-3, 1.0, 30.0, 1e4]),
+    seed=st.integers(0, 2**32 - 1),
 )  # fmt: skip
 def test_every_backend_has_the_same_gradient(loss: str, n: int, p: int, size: float, seed: int) -> None:
     """For every θ, from zero to where exponentials overflow, autograd and the formula agree; or neither number is finite.

@@ -60,10 +60,9 @@ def test_each_rate_is_as_if_it_were_alone(name: str, stop_early: bool, penguins:
     hold_against_train(swept, objective, 1000, 1e-10, stop_early, 1e-12)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)  # JAX compiles each anew
 @given(
-    n=st.sampled_from([2, 9, 30]), d=st.sampled_from([1, 2, 5]),  # for each shape JAX traces and compiles anew
-    epochs=st.integers(1, 40), together=st.integers(1, 7),
+    n=st.integers(2, 30), d=st.integers(1, 5), epochs=st.integers(1, 40), together=st.integers(1, 7),
     factors=st.lists(st.floats(1e-3, 1e3), min_size=1, max_size=7), seed=st.integers(0, 2**32 - 1),
 )  # fmt: skip
 def test_every_table_and_every_rate(n: int, d: int, epochs: int, together: int, factors: list[float], seed: int) -> None:
