@@ -123,6 +123,26 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def crafts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Finished runs of other losses, steps and ways to validate."""
+    reports = tmp_path_factory.mktemp("crafts")
+    masses = Source(path=str(bundled("penguins")), target="body_mass_g")
+    measures = ("bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g")
+    sexes = Source(path=str(bundled("penguins")), target="sex", features=measures)
+    lengths = Source(path=str(bundled("penguins")), target="flipper_length_mm", features=("bill_length_mm", "body_mass_g"))
+    settings = {
+        "folded": (masses, Training(l2="auto", folds=4, optimizer="momentum", schedule="step", warm_up=3)),
+        "stopped": (masses, Training(validation="0.25", patience=5, batch_size=32)),
+        "classes": (sexes, Training(loss="logistic", optimizer="nesterov", validation="last:0.2")),
+        "counts": (lengths, Training(loss="poisson", learning_rate="search")),
+        "robust": (masses, Training(loss="huber", precondition="whiten", l2=0.01)),
+        "sparse": (masses, Training(l1=20.0, optimizer="nesterov", epochs=300)),
+        "adaptive": (masses, Training(optimizer="adamw", epochs=200, dtype="float32")),
+    }
+    return {name: run_tasks(source, training, reports, name) for name, (source, training) in settings.items()}
+
+
+@pytest.fixture(scope="session")
 def reports(cases: dict[str, Path]) -> dict[str, Report]:
     """The same runs, read back."""
     return {verdict: read(folder) for verdict, folder in cases.items()}
