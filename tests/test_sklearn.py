@@ -37,8 +37,8 @@ MADE = (  # each optimizer, loss and setting once: what scikit-learn checks does
     *(GradientDescentRegressor(optimizer=name) for name in OPTIMIZERS[::2]),
     *(GradientDescentClassifier(optimizer=name) for name in OPTIMIZERS[1::2]),
     GradientDescentRegressor(loss="huber", backend="torch"),
-    GradientDescentRegressor(loss="poisson", standardize=False, fit_intercept=False),
-    GradientDescentRegressor(l1=0.01, l2=0.01),
+    GradientDescentRegressor(loss="poisson", standardize=False),
+    GradientDescentRegressor(l1=0.01, l2=0.01, fit_intercept=False),
     GradientDescentClassifier(backend="torch", l1=0.01, l2=0.01),
     GradientDescentClassifier(standardize=False, fit_intercept=False),
 )
