@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
+CRAFTS = ("folded", "stopped", "classes", "sparse")
 CASES = ("converged", "exhausted", "diverged", "disagree", "failed")
 SCHEMES: tuple[Literal["light"], Literal["dark"]] = ("light", "dark")
 WIDTHS = (320, 768, 1440)
@@ -42,7 +43,7 @@ Open = Callable[[str, str], Opened]
 
 
 @pytest.fixture(scope="module")
-def pages(cases: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def pages(cases: dict[str, Path], crafts: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A report for each verdict, and the pages that list them."""
     folder = tmp_path_factory.mktemp("failed")
     now = datetime(2026, 11, 23, tzinfo=UTC)
@@ -52,7 +53,8 @@ def pages(cases: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> d
     archive.write_report(folder)
     reports = archive.write_index(cases["converged"].parent.parent).parent
     lists = {str(path.relative_to(reports)): path for path in (reports / "index.html", *reports.glob("*/index.html"))}
-    return {name: path / "report.html" for name, path in cases.items()} | {"failed": folder / "report.html"} | lists
+    runs = cases | {name: crafts[name] for name in CRAFTS}
+    return {name: path / "report.html" for name, path in runs.items()} | {"failed": folder / "report.html"} | lists
 
 
 @pytest.fixture(scope="module")
@@ -230,6 +232,17 @@ def test_the_head_of_the_epoch_table_stays(width: int, opened: Open) -> None:
     assert 0 < last["y"] < 800
     assert last["y"] + last["height"] <= outer["y"] + outer["height"] + 1
     assert outer["height"] <= 0.8 * 800
+
+
+@pytest.mark.parametrize("name", CRAFTS)
+def test_reports_of_other_losses_and_steps_are_as_good(name: str, scheme: str, opened: Open) -> None:
+    """Nothing wider than the window, no console message, and no finding of axe."""
+    page, said, _ = opened(name, scheme)
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate(OVERFLOW) <= 0
+    assert [] == said
+    assert [] == findings(page)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -89,14 +89,14 @@ def test_a_block_is_overridden_and_the_rest_is_ours(drawn: Drawn, reports: dict[
     assert render(reports["converged"]) == page.replace(added, "")
 
 
-def test_every_section_is_a_block(drawn: Drawn, reports: dict[str, Report], swept: Path) -> None:
+def test_every_section_is_a_block(drawn: Drawn, reports: dict[str, Report], swept: Path, crafts: dict[str, Path]) -> None:
     """Each block of the README can be overridden alone, and every block and every section of the page is in the README."""
     said = re.split(r"\*\*Blocks\.\*\*", README)[1].split("\n\n")[0]
     blocks = set(environment().get_template("gd/report.html.j2").blocks) | set(
         environment().get_template("page.html.j2").blocks
     )
     assert blocks == set(re.findall(r"`(\w+)`", said))
-    pages = [*reports.values(), archive.read(swept)]
+    pages = [*reports.values(), archive.read(swept), archive.read(crafts["folded"])]
     shown = {name for report in pages for name in re.findall(r'<section id="(\w+)"', render(report))}
     assert shown <= blocks
     over = "".join(f"{{% block {name} %}}<!--mine: {name}-->{{% endblock %}}" for name in sorted(blocks - {"body"}))
