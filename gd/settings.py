@@ -103,7 +103,7 @@ class Training(BaseModel):
         description="Keep the weights of every so many epochs, and those at the end; auto keeps all up to 10,000 epochs, "
         "and every 2nd, 4th, 8th and so on of more. Loss and gradient norm are always kept.",
     )
-    dtype: Literal["float64", "float32"] = "float64"
+    dtype: Literal["float64", "float32"] = Field("float64", description="Precision of the training.")
     intercept: bool = Field(True, description="Whether the model has a constant beside the weights.")
     standardize: bool = Field(True, description="Train on features of mean 0 and spread 1; results are given in CSV units.")
     method: Literal["auto", "rows", "moments"] = Field(

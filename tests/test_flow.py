@@ -267,7 +267,8 @@ def test_prefects_form_knows_every_setting() -> None:
     settings = schema["definitions"]["Training"]["properties"]
     assert set(Training.model_fields) == set(settings)
     assert 1 == settings["epochs"]["minimum"]
-    assert all(settings[name]["description"] for name in ("loss", "learning_rate", "epochs", "tolerance", "intercept"))
+    assert all(said["description"] for said in settings.values())
+    assert (0, 1) == (settings["l1"]["minimum"], settings["warm_up"]["minimum"] + 1)
     written = schema["definitions"]["Dialect"]["properties"]
     assert set(Dialect.model_fields) == set(written)
     assert all(said["description"] for said in written.values())
