@@ -144,8 +144,7 @@ def train_here(name: str, source: Source, training: Training, reports: Path, *, 
     """One file through the tasks as plain functions, without a server; returns the run's folder, or its draft's."""
     run = _run(source, training)
     draft = archive.begin(reports, name, run.id)
-    labels = training.loss == "logistic"
-    rows = partial(keeps_rows, training)
+    labels, rows = training.loss == "logistic", partial(keeps_rows, training)
     reading.read([source.path], source, name, keep_rows=rows, split=training.split, labels=labels).save(draft.work)
     rate = prepare.fn(name, draft, training)
     if training.sweeps:

@@ -433,7 +433,7 @@ def epoch_log(
             after = scaling.to_units(theta[1:], intercept)
         seen = epochs[: len(trace)]
         put(f"{name}_loss", trace.loss, seen)
-        put(f"{name}_excess_loss", excess(diagnosis.spectrum, theta[:-1], trace.loss[steps[:-1]]), steps[:-1])
+        put(f"{name}_excess_loss", excess(diagnosis.plain, theta[:-1], trace.loss[steps[:-1]]), steps[:-1])
         put(f"{name}_gradient_norm", trace.gradient_norm, seen)
         if trace.validation is not None:
             put(f"{name}_validation_loss", trace.validation, seen)

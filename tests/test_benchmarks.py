@@ -17,6 +17,7 @@ from tests.benchmarks import (
     epochs,
     launcher,
     mails,
+    optimizers,
     passes,
     peer,
     peers,
@@ -237,6 +238,42 @@ def test_both_cross_validations_come_to_the_same() -> None:
     assert (500, 3) == one[:2]
     assert min(one[2:7]) > 0
     assert one.gap < 1e-9
+
+
+@pytest.mark.parametrize("condition", [case.condition for case in optimizers.CASES[:3]])
+def test_features_have_the_condition_number_that_is_asked_for(condition: float) -> None:
+    """Their correlation matrix, by its eigenvalues; and their directions are the principal components, of variance 1."""
+    X, directions = optimizers.correlated(500, 5, condition, np.random.default_rng(1))
+    values = np.linalg.eigvalsh(np.corrcoef(X.T))
+    assert math.isclose(condition, values[-1] / values[0], rel_tol=1e-6)
+    assert np.allclose(np.eye(5), np.cov(directions.T, bias=True), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("loss", ["mse", "logistic"])
+def test_every_optimizer_and_peer_is_measured(loss: str) -> None:
+    """Those that suit the loss, each within its bound; what arrived is near the optimum, and the quickest have."""
+    case = optimizers.Case("small", loss, 10.0, 100, n=400, d=3)
+    found = optimizers.measure(case, optimizers.made(case), limit=optimizers.Bound(100, 60.0), rounds=1)
+    assert [name for name, way in optimizers.WAYS.items() if way.suits(case)] == list(found)
+    assert all(one.arrived == (one.left <= 1e-6) for one in found.values())
+    assert all(0 < one.epochs <= (500 if name == "batches" else 100) for name, one in found.items())
+    assert all(found[name].arrived for name in ("momentum", "nesterov", "whiten", "torch-lbfgs"))
+
+
+def test_least_squares_whitened_is_done_in_one_epoch() -> None:
+    """Plain descent is then Newton's method; from moments no batches and nobody else descend."""
+    case = optimizers.Case("small", "mse", 1e4, 100, moments=True, n=400, d=3)
+    found = optimizers.measure(case, optimizers.made(case), rounds=1)
+    assert 1 == found["whiten"].epochs
+    assert not any(name.startswith(("batches", "torch", "sklearn", "scipy")) for name in found)
+
+
+def test_what_does_not_arrive_says_so() -> None:
+    """Ten epochs of plain descent are not enough at a condition number of 10⁴, and the row has what is left."""
+    case = optimizers.Case("small", "mse", 1e4, 10, n=400, d=3)
+    one = optimizers.measure(case, optimizers.made(case), ["plain"], rounds=1)["plain"]
+    assert (False, 10) == (one.arrived, one.epochs)
+    assert f"not there: {one.left:.1e} is left" in optimizers._row(one, 1.0)
 
 
 def test_an_epoch_is_measured_for_each_backend() -> None:

@@ -303,3 +303,13 @@ def test_backends_that_were_thinned_differently_share_their_epochs(plane: Datase
     assert traces[0].theta[[2, 4, 5], 0].tolist() == log.entries("numpy_weight_x0")[1].tolist()
     assert 9 == len(log.entries("numpy_loss")[0])
     assert 13 == len(log) == len(log["numpy_loss"])
+
+
+def test_a_preconditioned_descent_logs_its_loss_above_the_optimum(tmp_path: Path) -> None:
+    """In the coordinates of the weights that it logs, and not in those that the descent saw: the loss less the least."""
+    training = Training(precondition="whiten", tolerance=0, epochs=3, backends=("numpy",))
+    report = read(run_tasks(Source(path=str(bundled("penguins")), target="body_mass_g"), training, tmp_path))
+    assert report.log is not None
+    assert report.record.diagnosis is not None
+    loss, actual = report.log["numpy_loss"], report.log["numpy_excess_loss"]
+    assert np.allclose(loss - report.record.diagnosis.optimum_loss, actual, rtol=1e-9, atol=1e-9 * loss[0])

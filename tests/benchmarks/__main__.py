@@ -13,7 +13,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.benchmarks import drawing, epochs, mails, passes, peers, processes, readers, scale, tables, validation, workers
+from tests.benchmarks import (
+    drawing,
+    epochs,
+    mails,
+    optimizers,
+    passes,
+    peers,
+    processes,
+    readers,
+    scale,
+    tables,
+    validation,
+    workers,
+)
 
 __all__ = ["RESULTS", "SECTIONS", "Section", "main", "merged", "split"]
 
@@ -33,6 +46,7 @@ class Section(NamedTuple):
 SECTIONS = (
     Section("epochs", "An epoch", epochs.report),
     Section("passes", "An epoch from moments, and one over the rows", passes.report),
+    Section("optimizers", "Near the optimum", optimizers.report),
     Section("readers", "Reading a CSV", readers.report),
     Section("peers", "From a CSV to its weights", peers.report),
     Section("scale", "A million and ten million rows", scale.report),

@@ -18,6 +18,7 @@ from gd.record import Run, failed
 from gd.settings import Training, preset
 from tests.conftest import BROWSER_FLAGS, CHROMIUM, run_tasks
 from tests.mails import put_in_place
+from tests.screenshots.choices import choices
 
 HERE = Path(__file__).parent
 ALL = HERE / "all"  # to be looked at one by one; not in git
@@ -50,6 +51,7 @@ def main() -> None:
         ):
             shoot(browser, page, HERE / f"{name}.png", width, height, dark)
         shoot(browser, pages["diverged"], HERE / "epochs.png", 1280, 800, False, part="#epochs")
+        choices(browser, reports, HERE)
         ALL.mkdir(exist_ok=True)
         for name, page in pages.items():
             for width in WIDTHS:
