@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import pytest
 import statsmodels.api as sm
@@ -124,6 +127,63 @@ def test_classes_that_a_plane_separates_have_no_optimum() -> None:
     assert minimum(logistic(A, y), p, 1e-3 * mask).finite
     assert not minimum(logistic(np.ones((5, 1)), np.ones(5)), 1).finite  # one class alone, and an intercept
     assert not minimum(poisson(np.ones((5, 1)), np.zeros(5)), 1).finite  # not one count
+
+
+def test_classes_that_are_separated_but_for_a_few_rows() -> None:
+    """A column that is 1 in some rows of one class only: its weight grows on and on, whatever the others do."""
+    X, y = table("cancer")
+    only = ((y == 1) & (X[:, 0] > 0)).astype(float)
+    A = design(np.column_stack([X, only]), True)
+    found = minimum(logistic(A, y), A.shape[1])
+    assert not found.finite
+    assert found.theta[8] > 10
+    assert minimum(ridge(logistic(A, y), 1e-4, weights_only(A)), A.shape[1]).finite
+
+
+@pytest.mark.parametrize("l1", [0.0, 0.1])
+@pytest.mark.parametrize("mean", [0.0, 1e3, 1e6])
+@pytest.mark.parametrize("power", [-12, -4, 4, 12])
+def test_no_unit_of_the_target_matters(power: int, mean: float, l1: float) -> None:
+    """Huber's optimum is that of a target of mean 0 and in its own unit, though at zero every residual is beyond δ."""
+    X, y = table("diabetes")
+    A, unit = design(X, True), 10.0**power
+    expected = minimum(huber(A, y, 60.0), 11, l1 * 60 * weights_only(A))
+    found = minimum(huber(A, (y + mean) * unit, 60.0 * unit), 11, l1 * 60 * unit * weights_only(A))
+    assert found.finite
+    np.testing.assert_allclose(
+        found.theta / unit - np.append(np.zeros(10), mean), expected.theta, rtol=0, atol=1e-12 * (mean + 150)
+    )
+
+
+@pytest.mark.parametrize("loss", KINDS)
+@pytest.mark.parametrize("l1", [0.0, 0.02])
+@pytest.mark.parametrize("power", [-12, 8])
+def test_no_unit_of_a_feature_matters(power: int, l1: float, loss: str) -> None:
+    """With half of the columns, and the penalty on them, in another unit the predictions are the same."""
+    X, y = table("diabetes")
+    unit = np.append(np.repeat([1.0, 10.0**power], 5), 1.0)
+    A = design(X, True)
+    target = two("diabetes") if loss == "logistic" else y
+    makes: dict[str, Callable[[Array, Array], Problem]] = {
+        "mse": least_squares, "logistic": logistic, "poisson": poisson, "huber": partial(huber, delta=60.0),
+    }  # fmt: skip
+    make = makes[loss]
+    kappa = l1 * {"mse": 60.0, "huber": 60.0, "poisson": 100.0, "logistic": 1.0}[loss] * weights_only(A)
+    expected = minimum(make(A, target), 11, kappa)
+    found = minimum(make(A * unit, target), 11, kappa * unit)
+    assert expected.finite
+    assert found.finite
+    same(expected.theta, found.theta * unit, 1e-11)
+
+
+@pytest.mark.parametrize("most", [1.0, 1e4, 1e12])
+def test_large_counts_have_the_optimum_of_small_ones(most: float) -> None:
+    """So many times the counts move the intercept by the logarithm of it, though at zero the loss is steeper by as much."""
+    X, y = table("diabetes")
+    A = design(X, True)
+    expected, found = minimum(poisson(A, y), 11).theta, minimum(poisson(A, most * y), 11)
+    assert found.finite
+    same(expected, found.theta - np.append(np.zeros(10), np.log(most)), 1e-12)
 
 
 def made(loss: str, A: Array, y: Array) -> Problem:
