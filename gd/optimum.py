@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -12,11 +13,14 @@ from gd.problems import Problem
 
 __all__ = ["Minimum", "minimum"]
 
-_FLAT = 1e-13  # of the first gradient
+_FLAT = 1e-13  # of the first gradient, each entry by the root of its curvature, so that no unit of a column matters
+_NEAR = 1e-9  # likewise: from there on plain Newton steps do the rest
 _ENDLESS = 1e-4  # of the weights: a last Newton step that is longer leads on and on
 _MOST = 200  # Newton steps
 _SWEEPS = 1000  # over the weights, within one of them
-_HALVINGS = 40
+_TRIALS = 40
+_DAMPED = 1e-3  # of the curvature: the least that is added to it where a step leads up
+_NOTHING = 1e-13  # of the largest weight
 _TINY = 1e-14  # of the largest curvature: kept above 0, so that a flat direction has a step
 
 
@@ -31,8 +35,9 @@ class Minimum(NamedTuple):
 def minimum(problem: Problem, parameters: int, penalty: Array | None = None) -> Minimum:
     """Minimise J(θ) + Σ κⱼ |θⱼ| by Newton steps, to the precision of float64.
 
-    Without an L1 penalty they are those of scipy's trust region. With one, each minimises the parabola that touches J and the
-    penalty together, weight by weight, and a last one is taken over the weights that are not zero.
+    Without an L1 penalty each solves H s = -g. With one, each minimises the parabola that touches J and the penalty together,
+    weight by weight. Where a step would lead up, the parabola is made steeper along each weight, by more and more of its
+    curvature. The last steps are taken over the weights that are not zero.
 
     Args:
         problem: convex, with a Hessian, bound to float64 arrays.
@@ -43,88 +48,102 @@ def minimum(problem: Problem, parameters: int, penalty: Array | None = None) -> 
         ValueError: if the problem has no Hessian.
 
     Source:
-        Conn, Gould and Toint (2000), Trust-region methods, 7.3; Lee, Sun and Saunders (2014), Proximal Newton-type methods for
-        minimizing composite functions, SIAM J. Optim. 24.
+        Levenberg (1944), A method for the solution of certain non-linear problems in least squares, Quart. Appl. Math. 2;
+        Moré (1978), The Levenberg-Marquardt algorithm, Lecture Notes in Math. 630 (the scale of each weight); Lee, Sun and
+        Saunders (2014), Proximal Newton-type methods for minimizing composite functions, SIAM J. Optim. 24.
     """
     if problem.hessian is None:
         raise ValueError("this problem has no Hessian")
+    each = np.zeros(parameters) if penalty is None else penalty
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-        theta = _smooth(problem, parameters) if penalty is None or not penalty.any() else _with_l1(problem, penalty)
+        theta, scale, first = _descended(problem, problem.hessian, each)
+        theta = _polished(problem, problem.hessian, each, theta, scale, first)
         loss, gradient = problem.value_and_gradient(theta, *problem.arrays)
-        free = np.ones(parameters, bool) if penalty is None else (theta != 0) | (penalty == 0)
-        step = _newton(problem, theta, gradient + _slope(theta, penalty), free)
-        finite = bool(np.isfinite(loss) and np.abs(step).max(initial=0) <= _ENDLESS * (1 + np.abs(theta).max(initial=0)))
-        loss = float(loss) + (0.0 if penalty is None else float(penalty @ np.abs(theta)))
+        free = (theta != 0) | (each == 0)
+        slope = np.where(free, gradient + each * np.sign(theta), 0.0)
+        step = _newton(problem.hessian(theta, *problem.arrays), slope, free)
+        flat = _length(slope, scale) <= math.sqrt(_NEAR) * first
+        rest = _ENDLESS * np.abs(theta * scale).max(initial=0) + _NEAR * first
+        finite = bool(np.isfinite(loss) and flat and np.abs(step * scale).max(initial=0) <= rest)
+        loss = float(loss) + float(each @ np.abs(theta))
     return Minimum(theta, loss, finite)
 
 
-def _smooth(problem: Problem, parameters: int) -> Array:
-    """By scipy's trust region, and then plain Newton steps for as long as they make the gradient shorter."""
-    from scipy.optimize import minimize  # noqa: PLC0415
-
-    arrays, hessian = problem.arrays, problem.hessian
-    assert hessian is not None
-    theta = np.zeros(parameters)
-    size = float(np.linalg.norm(problem.value_and_gradient(theta, *arrays)[1])) or 1.0
-
-    def shortened(at: Array) -> tuple[float, Array]:
-        value, gradient = problem.value_and_gradient(at, *arrays)
-        return float(value) / size, gradient / size
-
-    found = minimize(
-        shortened, theta, jac=True, hess=lambda at: hessian(at, *arrays) / size, method="trust-exact",
-        options={"gtol": 1e-9, "maxiter": _MOST, "max_trust_radius": 1e6},
-    )  # fmt: skip
-    theta, length = found.x, math.inf
-    for _ in range(10):
-        gradient = problem.value_and_gradient(theta, *arrays)[1]
-        now = float(np.linalg.norm(gradient))
-        if not now < length / 2:
-            break
-        best, length = theta, now
-        if now <= _FLAT * size:
-            break
-        theta = theta + _newton(problem, theta, gradient, np.ones(parameters, bool))
-    return np.asarray(best)
-
-
-def _with_l1(problem: Problem, penalty: Array) -> Array:
-    arrays, hessian = problem.arrays, problem.hessian
-    assert hessian is not None
-    theta = np.zeros(len(penalty))
+def _descended(problem: Problem, hessian: Callable[..., Array], penalty: Array) -> tuple[Array, Array, float]:
+    """Near to the minimum: the weights, the root of each one's largest curvature on the way, and the first gradient."""
+    arrays, theta = problem.arrays, np.zeros(len(penalty))
+    lasso = bool(penalty.any())
 
     def total(at: Array) -> float:
         return float(problem.value(at, *arrays)) + float(penalty @ np.abs(at))
 
-    now = total(theta)
+    now, damping, curvature = total(theta), 0.0, np.zeros(len(penalty))
+    begun = problem.value_and_gradient(theta, *arrays)[1]
     for _ in range(_MOST):
-        gradient = problem.value_and_gradient(theta, *arrays)[1]
-        ahead = _parabola(theta, gradient, hessian(theta, *arrays), penalty) - theta
-        share, before = 1.0, now
-        for _ in range(_HALVINGS):
-            now = total(theta + share * ahead)
+        gradient, H = problem.value_and_gradient(theta, *arrays)[1], hessian(theta, *arrays)
+        curvature = np.maximum(curvature, np.diag(H))
+        straight = (curvature == 0) & (gradient != 0)  # as where Huber's loss is linear: a step to where it would be 0
+        steep = np.where(straight, np.abs(gradient[straight]).max(initial=0.0) ** 2 / (now or 1.0), curvature)
+        damping = max(damping, 1.0) if straight.any() else damping
+        scale = np.sqrt(steep)
+        at_zero = np.sign(gradient) * np.maximum(np.abs(gradient) - penalty, 0)
+        left = np.where(theta == 0, at_zero, gradient + penalty * np.sign(theta))
+        if _length(left, scale) <= (_FLAT if lasso else _NEAR) * _length(begun, scale):
+            break
+        before = now
+        for _ in range(_TRIALS):
+            steeper = H + np.diag(damping * steep)
+            ahead = _parabola(theta, gradient, steeper, penalty) - theta if lasso else _newton(steeper, gradient)
+            now = total(theta + ahead)
             if now <= before:
                 break
-            share /= 2
+            damping = max(10 * damping, _DAMPED)
         else:
             break
-        theta = theta + share * ahead
-        if np.abs(ahead).max() <= 1e-12 * np.abs(theta).max(initial=1e-300) or now == before:
+        theta = theta + ahead
+        damping = damping / 10 if damping > _DAMPED else 0.0
+        if now == before:
             break
-    free = (theta != 0) | (penalty == 0)
-    for _ in range(3):  # the last digits, of weights that keep their signs
-        gradient = problem.value_and_gradient(theta, *arrays)[1] + _slope(theta, penalty)
-        further = theta + _newton(problem, theta, gradient, free)
-        if not (np.sign(further) == np.sign(theta))[free & (penalty > 0)].all():
+    size = np.abs(theta * scale)
+    theta[(size <= _NOTHING * size.max(initial=0.0)) & (penalty > 0)] = 0.0  # rounding, as of one of two equal columns
+    return theta, scale, _length(begun, scale)
+
+
+def _polished(
+    problem: Problem, hessian: Callable[..., Array], penalty: Array, theta: Array, scale: Array, first: float
+) -> Array:
+    """The last digits, by plain Newton steps for as long as they make the gradient shorter and no weight changes its sign."""
+    free, length, best = (theta != 0) | (penalty == 0), math.inf, theta
+    for _ in range(10):
+        gradient = problem.value_and_gradient(theta, *problem.arrays)[1] + penalty * np.sign(theta)
+        now = _length(np.where(free, gradient, 0.0), scale)
+        if not now < length / 2:
             break
-        theta = further
-    return theta
+        best, length = theta, now
+        if now <= _FLAT * first:
+            break
+        theta = theta + _newton(hessian(theta, *problem.arrays), gradient, free)
+        if not (np.sign(theta) == np.sign(best))[free & (penalty > 0)].all():
+            break
+    return best
+
+
+def _length(gradient: Array, scale: Array) -> float:
+    """Of a gradient, each entry by the root of its curvature."""
+    return float(np.linalg.norm(np.divide(gradient, scale, out=np.zeros_like(gradient), where=scale > 0)))
 
 
 def _parabola(theta: Array, gradient: Array, H: Array, penalty: Array) -> Array:
     """The minimum of gᵀ(w - θ) + ½ (w - θ)ᵀ H (w - θ) + Σ κⱼ |wⱼ|, weight by weight."""
-    curvature = np.maximum(np.diag(H), _TINY * np.diag(H).max())
-    w, slope = theta.copy(), gradient.copy()  # of the parabola at w
+    size = np.sqrt(np.diag(H))
+    size = np.where(size > 0, size, size.max(initial=0.0) or 1.0)
+    w, slope, H, penalty = (
+        theta * size,
+        gradient / size,
+        H / np.outer(size, size),
+        penalty / size,
+    )  # no unit of a column matters
+    curvature = np.maximum(np.diag(H), _TINY)
     for _ in range(_SWEEPS):
         furthest = 0.0
         for j in range(len(w)):
@@ -132,23 +151,18 @@ def _parabola(theta: Array, gradient: Array, H: Array, penalty: Array) -> Array:
             new = math.copysign(max(abs(ahead) - penalty[j] / curvature[j], 0.0), ahead)
             if (step := new - w[j]) != 0:
                 w[j] = new
-                slope += H[:, j] * step
+                slope += H[:, j] * step  # of the parabola at w
                 furthest = max(furthest, abs(step))
         if furthest <= 1e-14 * np.abs(w).max(initial=1e-300):
             break
-    return w
+    return np.asarray(w / size)
 
 
-def _slope(theta: Array, penalty: Array | None) -> Array:
-    return np.zeros_like(theta) if penalty is None else penalty * np.sign(theta)
-
-
-def _newton(problem: Problem, theta: Array, gradient: Array, free: Array) -> Array:
-    """The Newton step over some of the weights, (p,); in directions without curvature there is none."""
-    assert problem.hessian is not None
-    step = np.zeros_like(theta)
+def _newton(H: Array, gradient: Array, free: Array | None = None) -> Array:
+    """The Newton step over all or some of the weights, (p,); in directions without curvature there is none."""
+    step, free = np.zeros_like(gradient), np.ones(len(gradient), bool) if free is None else free
     if free.any():
-        H = problem.hessian(theta, *problem.arrays)[np.ix_(free, free)]
+        H = H[np.ix_(free, free)]
         size = np.sqrt(np.maximum(np.diag(H), np.finfo(float).tiny))
         step[free] = -np.linalg.lstsq(H / np.outer(size, size), gradient[free] / size)[0] / size
     return step
