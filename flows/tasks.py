@@ -35,7 +35,8 @@ from gd.optimizers import line_search
 from gd.problems import Problem
 from gd.quality import FitCells, fit_quality
 from gd.reading import Reading
-from gd.record import CrossValidated, Fold, Record, Residuals, Run, epoch_log, trained
+from gd.record import CrossValidated, Fold, Record, Residuals, Run
+from gd.recording import epoch_log, trained
 from gd.settings import Training
 from gd.sweep import Sweep, grid, sweep
 from gd.training import Outcome, Progress, Trace, train

@@ -42,7 +42,8 @@ from gd.look import Look, Numbers, Zone
 from gd.mail import Mailing
 from gd.method import keeps_rows
 from gd.notation import legible, number, visible
-from gd.record import Record, Run, command, failed
+from gd.record import Record, Run
+from gd.recording import command, failed
 from gd.retention import Keep
 from gd.settings import Training
 from gd.stream import check_path

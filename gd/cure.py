@@ -99,7 +99,7 @@ def rounded(epochs: int) -> int:
 
 
 def changed(command: str, **settings: str | None) -> str:
-    """A run's command with other settings of the training: its last words, as `gd.record.command` writes them.
+    """A run's command with other settings of the training: its last words, as `gd.recording.command` writes them.
 
     Args:
         command: as a record holds it.

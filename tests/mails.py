@@ -13,7 +13,8 @@ from gd import archive
 from gd.data import DataError, Source
 from gd.mail import Letter, compose
 from gd.mail.digest import Digest, Item
-from gd.record import Previous, Record, Run, failed
+from gd.record import Previous, Record, Run
+from gd.recording import failed
 from gd.settings import Training
 
 MOMENT = datetime(2026, 11, 22, 1, 0, tzinfo=UTC)

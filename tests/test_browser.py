@@ -13,7 +13,8 @@ import pytest
 from gd import archive
 from gd.cure import cure
 from gd.data import DataError, Source
-from gd.record import Run, failed
+from gd.record import Run
+from gd.recording import failed
 from gd.settings import Training
 from gd.words import SYMBOLS, headline
 from tests.accessibility import findings

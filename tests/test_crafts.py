@@ -17,7 +17,8 @@ from gd.cli.run import Steps
 from gd.data import Array, Dataset, Source, bundled
 from gd.problems import huber
 from gd.reading import read, read_csv
-from gd.record import Record, command
+from gd.record import Record
+from gd.recording import command
 from gd.refusal import DataError
 from gd.settings import Training
 from gd.splitting import Split

@@ -15,7 +15,8 @@ from gd.cli import run as command_run
 from gd.cure import Cure, changed, cure, without
 from gd.data import DataError, Source, bundled
 from gd.notation import count, number
-from gd.record import Record, Run, command, failed
+from gd.record import Record, Run
+from gd.recording import command, failed
 from gd.settings import Training, preset
 from tests.conftest import run_tasks, write_csv
 from tests.test_report import text_of

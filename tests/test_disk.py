@@ -284,7 +284,7 @@ from pathlib import Path
 from flows.recovery import Presence, present, recover
 from flows import training_report as flow
 from gd import archive
-from gd.record import failed
+from gd.recording import failed
 from tests.conftest import run_tasks
 from tests.test_disk import PENGUINS, QUICK
 reports, owner = Path(sys.argv[1]), sys.argv[2]

@@ -20,7 +20,8 @@ from gd.look import Look
 from gd.mail import compose
 from gd.notation import FORMATS
 from gd.overview import Row, render_index, row
-from gd.record import Record, command
+from gd.record import Record
+from gd.recording import command
 from gd.report import Report, render
 from gd.settings import Training
 from gd.words import sentence

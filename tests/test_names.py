@@ -30,7 +30,8 @@ from gd.cli.command import main, tell
 from gd.data import Source
 from gd.mail import Digest, Item
 from gd.notation import apart, visible
-from gd.record import EpochLog, Record, command
+from gd.record import EpochLog, Record
+from gd.recording import command
 from gd.settings import Training
 from tests.conftest import run_tasks, write_csv
 from tests.mails import parsed

@@ -20,7 +20,8 @@ from gd.diagnosis import check_gradient, diagnose, spectrum
 from gd.dialect import Dialect
 from gd.optimizers import gradient_descent
 from gd.problems import design, least_squares
-from gd.record import Fit, Record, Run, _agreement, command, epoch_log, failed
+from gd.record import Fit, Record, Run
+from gd.recording import _agreement, command, epoch_log, failed
 from gd.report import Report
 from gd.settings import Training, preset
 from gd.training import Outcome, Trace, train

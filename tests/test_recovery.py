@@ -18,7 +18,8 @@ from flows.recovery import Interrupted, Presence, present, recover
 from gd import archive
 from gd.archive import begin, keep_ready
 from gd.data import Source, bundled
-from gd.record import Record, failed
+from gd.record import Record
+from gd.recording import failed
 from gd.settings import Training
 from tests.conftest import run_tasks
 from tests.service import until

@@ -14,7 +14,8 @@ from gd.archive import read
 from gd.data import DataError, Source, bundled
 from gd.mail import compose
 from gd.mail.digest import Digest, Item
-from gd.record import Run, failed
+from gd.record import Run
+from gd.recording import failed
 from gd.settings import Training, preset
 from tests.conftest import BROWSER_FLAGS, CHROMIUM, run_tasks
 from tests.mails import put_in_place
