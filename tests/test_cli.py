@@ -105,6 +105,17 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
         assert option in out
 
 
+def test_a_reader_that_has_enough_is_no_error() -> None:
+    """As of `gd run --help | head -1`: no traceback, and the exit status that a shell expects."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "gd", "run", "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert (b"", 128 + signal.SIGPIPE) == (process.stderr.read(), process.wait(60))
+
+
 def test_a_run_is_drawn_again(cases: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
     """`gd render` writes the very page again and names it."""
     folder = cases["converged"]

@@ -63,6 +63,7 @@ def main(words: list[str] | None = None) -> None:
     before = signal.signal(signal.SIGTERM, _stop)
     try:
         code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
     except (CycloptsError, UsageError) as error:
         print(f"gd: {visible(' '.join(str(error).split()), 2000)}", file=sys.stderr)
         print("Try: gd --help", file=sys.stderr)
@@ -70,6 +71,9 @@ def main(words: list[str] | None = None) -> None:
     except UnreachableError as error:
         print(f"gd: {visible(str(error), 2000)}", file=sys.stderr)
         sys.exit(1)
+    except BrokenPipeError:  # whoever reads has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else the interpreter's end would say so
+        sys.exit(128 + signal.SIGPIPE)
     except KeyboardInterrupt as stop:
         print("gd: stopped; finished reports are kept.", file=sys.stderr)
         sys.exit(stop.status if isinstance(stop, Stopped) else 128 + signal.SIGINT)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -59,12 +57,8 @@ def predict(
     except ValueError as error:
         raise UnreachableError(str(error)) from None
     dialect, kept = _dialect(used, written), names(keep) or ()
-    try:
-        with _writing(output, csv_file, model) as write:
-            found = _predicted(csv_file, used, write, width=interval, level=level, keep=kept, dialect=dialect)
-    except BrokenPipeError:  # whoever reads has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter's end would say so
-        return 128 + signal.SIGPIPE
+    with _writing(output, csv_file, model) as write:
+        found = _predicted(csv_file, used, write, width=interval, level=level, keep=kept, dialect=dialect)
     share = used.interval.level if level is None and used.interval is not None else level
     for line in _said(found, used, share if interval == "observation" else None):
         print(visible(line, 2000), file=sys.stderr)

@@ -58,7 +58,9 @@ def schedule(record: Record, log: EpochLog) -> Picture:
     figure, axes = new_figure(2.4)
     epoch_axis(axes, len(log))
     x, y = decimate(*log.entries("learning_rate"))
-    if not log_axis(axes, [y[y > 1e-6 * y.max(initial=0.0)]]):
+    by_factors = record.training.schedule in {"step", "exponential"} or record.training.learning_rate_setting == "search"
+    if not (by_factors and log_axis(axes, [y[y > 1e-6 * y.max(initial=0.0)]])):
+        plain_numbers(axes.yaxis)
         axes.set_ylim(0, 1.08 * float(y.max(initial=1.0)))
     axes.set_ylabel(say("figures.schedule.y"))
     axes.plot(x, y, color=INK, linewidth=1.6)
@@ -84,7 +86,7 @@ def folds(record: Record, log: EpochLog) -> Picture:
         np.array([getattr(one, name) for one in inner]) for name in ("penalty", "loss", "error")
     )  # fmt: skip
     figure, axes = new_figure()
-    middle = rate_axis(axes, penalties.tolist(), None)
+    rate_axis(axes, penalties.tolist(), None)
     axes.set_xlabel(say("figures.folds.x"))
     axes.set_ylabel(loss_axis(record))
     axes.fill_between(penalties, losses - errors, losses + errors, color=THEORY, alpha=0.25, linewidth=0, zorder=2)
@@ -97,12 +99,13 @@ def folds(record: Record, log: EpochLog) -> Picture:
         labels.append((none.loss, say("figures.folds.none"), THEORY))
     at = next((one for one in inner if one.penalty == found.chosen), None)
     if at is not None:
-        right = at.penalty > middle
         axes.plot([at.penalty], [at.loss], marker="o", markersize=10, markerfacecolor="none", color=LIMIT, zorder=5)
         axes.annotate(
-            say("figures.folds.chosen", penalty=number(at.penalty, 3)), (at.penalty, at.loss), xytext=(-8 if right else 8, 12),
-            textcoords="offset points", color=INK, fontsize=9.5, ha="right" if right else "left", zorder=6,
+            say("figures.folds.chosen", penalty=number(at.penalty, 3)), (at.penalty, at.loss), xytext=(0, -12),
+            textcoords="offset points", color=INK, fontsize=9.5, ha="center", va="top", zorder=6,
         )  # fmt: skip
+    low, high = axes.get_ylim()
+    axes.set_ylim(low - 0.14 * (high - low), high)  # room for words below the least loss
     label_ends(axes, labels)
     caption = say("figures.folds.caption", folds=count(found.folds))
     best = next(one for one in found.path if one.penalty == found.best)
