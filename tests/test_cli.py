@@ -105,11 +105,10 @@ def test_version_and_help(capsys: pytest.CaptureFixture[str]) -> None:
         assert option in out
 
 
-def test_a_reader_that_has_enough_is_no_error() -> None:
-    """As of `gd run --help | head -1`: no traceback, and the exit status that a shell expects."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "gd", "run", "--help"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
+def test_a_reader_that_has_enough_is_no_error(cases: dict[str, Path]) -> None:
+    """As of `gd history … | head -1`: no traceback, and the exit status that a shell expects."""
+    words = [sys.executable, "-m", "gd", "history", "converged", "--reports", str(cases["converged"].parent.parent)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.close()
         assert process.stderr is not None
