@@ -100,7 +100,7 @@ def folds(record: Record, log: EpochLog) -> Picture:
         right = at.penalty > middle
         axes.plot([at.penalty], [at.loss], marker="o", markersize=10, markerfacecolor="none", color=LIMIT, zorder=5)
         axes.annotate(
-            say("figures.folds.chosen", penalty=number(at.penalty, 3)), (at.penalty, at.loss), xytext=(-8 if right else 8, 12),
+            say("figures.folds.chosen", penalty=number(at.penalty, 3)), (at.penalty, at.loss), xytext=(-8 if right else 8, -14),
             textcoords="offset points", color=INK, fontsize=9.5, ha="right" if right else "left", zorder=6,
         )  # fmt: skip
     label_ends(axes, labels)
