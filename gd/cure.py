@@ -10,14 +10,29 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from gd.notation import count, number, visible
 from gd.phrases import plural, say
 from gd.record import Fit, Record
+from gd.theory import Law
 
-__all__ = ["Cure", "changed", "cure", "epochs_to_flat", "fallen_to", "rounded", "without", "wrong_gradients"]
+__all__ = [
+    "Cure",
+    "changed",
+    "cure",
+    "epochs_of_nesterov",
+    "epochs_to_flat",
+    "fallen_to",
+    "rounded",
+    "without",
+    "wrong_gradients",
+]
 
 _STEEP = 1e4  # condition number from which some directions are far flatter than others
 _CLOSE = 1e-6  # of the first excess loss: where a descent counts as having arrived
+_FASTER = 4  # times fewer epochs: what another optimizer must be worth
+_SWINGS = 1.3  # times the epochs of its contraction alone: a velocity first leads past the optimum
 _HARDLY = 0.1  # of the first gradient: a descent that has hardly begun
 _MOST = 10**7  # epochs that are worth advising
 _VALUE = r"[\w.,+-]+"
@@ -82,6 +97,19 @@ def epochs_to_flat(record: Record) -> int | None:
         return None
     missing = math.log(max(norms) / (record.training.tolerance * first)) / -math.log(factor)
     return max(fit.epochs for fit in record.fits) + max(math.ceil(missing), 1)
+
+
+def epochs_of_nesterov(record: Record) -> int | None:
+    """Epochs within which Nesterov's steps at their own rate would meet the tolerance; None where they are no remedy."""
+    assert record.diagnosis is not None
+    curved = np.array([value for value in record.diagnosis.eigenvalues if value > 0])
+    if not (_is_plain(record) and record.training.precondition == "none" and len(curved)):
+        return None
+    rate, decay = Law("nesterov").best(float(curved.min()), float(curved.max()))
+    factor = Law("nesterov", decay).contraction(rate, curved)
+    if not 0 < factor < 1:
+        return None
+    return math.ceil(_SWINGS * math.log(record.training.tolerance or _CLOSE) / math.log(factor)) + 1
 
 
 def fallen_to(record: Record) -> float | None:
@@ -255,6 +283,12 @@ def _exhaustion(record: Record) -> Cure:
             return Cure(made.reasons, say("cure.whitened"), changed(record.run.command, precondition="whiten"))
         return made
     steep = _steep(record)
+    fast, known = epochs_of_nesterov(record), [epochs for epochs in (flat, need) if epochs is not None]
+    if fast is not None and known and _FASTER * fast < min(known):
+        more = {"epochs": str(rounded(fast))} if fast > settings.epochs else {}
+        reasons.append(say("cure.nesterov", epochs=count(rounded(fast))))
+        command = changed(record.run.command, optimizer="nesterov", learning_rate=None, **more)
+        return Cure((*reasons, *steep), say("cure.with_nesterov"), command)
     if better and need is not None and (flat is None or 2 * need < flat):
         more = {"epochs": str(rounded(need))} if need > settings.epochs else {}
         advice = say("cure.with_rate", rate=_typed(better))

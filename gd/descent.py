@@ -96,7 +96,7 @@ class Descent:
         training = self.training
         factor = training.schedule_factor
         if training.planned == "step":
-            every = training.schedule_every or max(training.epochs // 3, 1)
+            every = training.schedule_every or -(-training.epochs // 3)
             planned = stepwise(rate, every, 0.1 if factor == "auto" else factor)
         elif training.planned == "exponential":
             planned = exponential(rate, (0.01 if factor == "auto" else factor) ** (1 / training.epochs))

@@ -311,7 +311,7 @@ def _settings(
         found_by=("sweep" if training.sweeps else descent.found) if descent else None,
         schedule=planned,
         schedule_factor=factor if planned in {"step", "exponential"} else None,
-        schedule_every=(training.schedule_every or max(training.epochs // 3, 1)) if planned == "step" else None,
+        schedule_every=(training.schedule_every or -(-training.epochs // 3)) if planned == "step" else None,
         warm_up=training.warm_up,
         precondition=training.precondition,
         batch_size=training.batch_size,

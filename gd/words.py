@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from gd.cure import epochs_to_flat, fallen_to, rounded, wrong_gradients
+from gd.cure import epochs_of_nesterov, epochs_to_flat, fallen_to, rounded, wrong_gradients
 from gd.notation import count, listed, number, plainly, typed, visible
 from gd.phrases import plural, say
 from gd.record import Record
@@ -216,7 +216,10 @@ def _exhaustion(record: Record, num: Any) -> str:
     more = {"said": text, "epochs": count(rounded(found.predicted_epochs)), "share": num(1e-6)}
     if best is not None and best <= settings.epochs:
         return say("exhausted.more_or_rate", best=num(found.best_rate, 2), rate=num(rate, 2), **more)
-    if best is not None and best < found.predicted_epochs:
+    fast = epochs_of_nesterov(record)
+    if fast is not None and 4 * fast < min(best or math.inf, found.predicted_epochs):
+        return say("exhausted.more_or_nesterov", fewer=count(rounded(fast)), **more)
+    if best is not None and best < 0.7 * found.predicted_epochs:
         return say("exhausted.more_or_both", best=num(found.best_rate, 2), fewer=count(rounded(best)), **more)
     return say("exhausted.more", **more) + _condition_remedy(record)
 

@@ -123,7 +123,7 @@ def test_a_penalty_is_chosen_by_folds(crafts: dict[str, Path]) -> None:
     weight, intercept = weights(record)
     np.testing.assert_allclose(weight, peer.coef_ / scale, rtol=1e-6)
     assert pytest.approx(peer.intercept_ - weight @ shift, rel=1e-6) == intercept
-    assert (3, "step", 0.1, 333) == (
+    assert (3, "step", 0.1, 334) == (
         record.training.warm_up, record.training.schedule, record.training.schedule_factor, record.training.schedule_every
     )  # fmt: skip
 
