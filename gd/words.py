@@ -196,13 +196,7 @@ def _exhaustion(record: Record, num: Any) -> str:
         half = typed(found.stable_below / 2, 2)
         return say("exhausted.above_limit", said=text, rate=num(rate), limit=num(found.stable_below, 3), half=half)
     if not found.theory:
-        if settings.learning_rate_setting == "fixed" and (fallen_to(record) or 0.0) > _HARDLY:
-            return say("exhausted.stuck", said=text, share=num(fallen_to(record), 2), rate=num(rate))
-        if settings.optimizer == "adamw" and settings.weight_decay:
-            return say("exhausted.adamw", said=text)
-        if settings.batch_size is not None:
-            return say("exhausted.batches", said=text, rows=plural(settings.batch_size, "row"))
-        return say("exhausted.further", said=text, share=num(fallen_to(record), 2), tolerance=num(settings.tolerance))
+        return _without_theory(record, num, text)
     if found.predicted_epochs is not None and found.predicted_epochs <= settings.epochs:
         flat, tolerance = epochs_to_flat(record), num(settings.tolerance)
         if not flat:
@@ -222,6 +216,18 @@ def _exhaustion(record: Record, num: Any) -> str:
     if best is not None and best < 0.7 * found.predicted_epochs:
         return say("exhausted.more_or_both", best=num(found.best_rate, 2), fewer=count(rounded(best)), **more)
     return say("exhausted.more", **more) + _condition_remedy(record)
+
+
+def _without_theory(record: Record, num: Any, text: str) -> str:
+    """Of steps that no theory predicts, why they have not come to rest."""
+    settings, rate = record.training, record.training.learning_rate
+    if settings.learning_rate_setting == "fixed" and (fallen_to(record) or 0.0) > _HARDLY:
+        return say("exhausted.stuck", said=text, share=num(fallen_to(record), 2), rate=num(rate))
+    if settings.optimizer == "adamw" and settings.weight_decay:
+        return say("exhausted.adamw", said=text)
+    if settings.batch_size is not None:
+        return say("exhausted.batches", said=text, rows=plural(settings.batch_size, "row"))
+    return say("exhausted.further", said=text, share=num(fallen_to(record), 2), tolerance=num(settings.tolerance))
 
 
 def _condition_remedy(record: Record) -> str:
