@@ -21,7 +21,7 @@ from gd.archive import Draft
 from gd.backends import Objective
 from gd.batches import batches, bound, minibatch
 from gd.changes import since
-from gd.comparison import Comparison, compare
+from gd.comparison import Comparison, compare, disturbed
 from gd.data import Array, Scaling, save_array
 from gd.degeneracy import degeneracy
 from gd.descent import Descent, settle
@@ -143,7 +143,7 @@ def _bind(backend: str, training: Training) -> Callable[[Problem], Objective]:
 
 def _descend(
     draft: Draft, descent: Descent, bind: Callable[[Problem], Objective], rate: float, progress: Progress | None = None,
-    disturbed: float = 0.0,
+    twin: bool = False,
 ) -> Trace:  # fmt: skip
     """The descent of one backend.
 
@@ -153,7 +153,7 @@ def _descend(
         bind: what binds a problem to the backend.
         rate: the learning rate.
         progress: told how far it is.
-        disturbed: relative error that is put into every gradient, to see what becomes of one.
+        twin: with a rounding error more in every gradient, to see what becomes of one.
     """
     training = descent.training
     kind = np.dtype(training.dtype)
@@ -162,7 +162,7 @@ def _descend(
 
     def ready(problem: Problem) -> Objective:
         made = descent.bound(bind(problem), p)
-        return _disturbed(made, disturbed) if disturbed else made
+        return disturbed(made, kind) if twin else made
 
     objective, held, searched = ready(descent.problem(design, y)), None, list[float]()
     if training.batch_size is not None:
@@ -180,20 +180,9 @@ def _descend(
         objective, p, optimizer, epochs=training.epochs, tolerance=training.stop_below, stop_early=training.stops_early,
         keep_weights=training.keep_weights, dtype=kind, held=held, patience=training.patience, progress=progress,
     )  # fmt: skip
-    if searched and not disturbed:
+    if searched and not twin:
         save_array(draft.work / "rates.npy", np.array(searched[: len(trace)]))
     return trace
-
-
-def _disturbed(objective: Objective, error: float) -> Objective:
-    """An objective whose gradients carry a rounding error more, the same at the same call."""
-    signs = np.random.default_rng(0)
-
-    def evaluate(theta: Array) -> tuple[Any, Array]:
-        value, gradient = objective(theta)
-        return value, gradient * (1 + error * signs.choice([-1.0, 1.0], gradient.shape)).astype(gradient.dtype)
-
-    return evaluate
 
 
 @task(name="compare", task_run_name="{name}: compare", cache_policy=NO_CACHE)
@@ -262,7 +251,7 @@ def _compared(
     }  # fmt: skip
     if plain or len(traces) == 1:
         return compare(traces, size, **how)
-    twin = _descend(draft, descent, _bind(training.backends[0], training), rate, disturbed=4 * float(kind.eps))
+    twin = _descend(draft, descent, _bind(training.backends[0], training), rate, twin=True)
     return compare(traces, size, **how, twin=twin)
 
 

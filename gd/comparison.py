@@ -12,12 +12,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import DTypeLike
 
+from gd.backends import Objective
 from gd.data import Array
 from gd.training import Outcome, Trace
 
-__all__ = ["Comparison", "compare", "tolerance"]
+__all__ = ["Comparison", "compare", "disturbed", "tolerance"]
 
-
+_ERROR = 64  # times ε, of the largest entry: what a gradient is disturbed by
 _MARGIN = 10.0  # times the gap that one rounding error has made
 
 
@@ -102,8 +103,8 @@ def compare(
         root: S with ‖S δ‖ the root mean square over all rows of the predictions by weights δ, (p, p), as in
             `gd.diagnosis.Spectrum`; predictions are not compared when None.
         unique: whether one choice of weights is the best, to what the dtype can tell; False needs `root`.
-        twin: the descent of the first trace with a rounding error more in every gradient, where no theory says what becomes
-            of one: ten times the largest gap between the two so far, and half of the digits, count as equal.
+        twin: the descent of the first trace with a rounding error more in every gradient (`disturbed`), where no theory says
+            what becomes of one: ten times the largest gap between the two so far, and half of the digits, count as equal.
 
     Raises:
         ValueError: if there is no trace, or if they differ in their number of weights or dtype.
@@ -155,6 +156,30 @@ def compare(
         loss_gap, relative_loss, prediction_gap, relative_prediction, weight_gap, relative_weight,
         min(float(allowed[-1]), 1.0), first, kept, by, twin is not None,
     )  # fmt: skip
+
+
+def disturbed(objective: Objective, dtype: DTypeLike) -> Objective:
+    """An objective whose gradients carry a rounding error more, the same at the same call.
+
+    A gradient is a sum of terms that do not shrink with it: its error is of their size, and where an entry is almost 0, as it
+    is again and again near an optimum, a share of that entry would be far too little. How large the terms are shows at first,
+    when the gradient has not fallen yet.
+
+    Args:
+        objective: of the descent itself; the first θ that it is asked for is where a descent begins.
+        dtype: of the training.
+    """
+    signs, error, terms = np.random.default_rng(0), _ERROR * float(np.finfo(dtype).eps), 0.0
+
+    def evaluate(theta: Array) -> tuple[Any, Array]:
+        nonlocal terms
+        value, gradient = objective(theta)
+        size = np.abs(gradient)
+        terms = terms or float(size.max())
+        shift = error * np.maximum(size, terms) * signs.choice([-1.0, 1.0], gradient.shape)
+        return value, (gradient + shift).astype(gradient.dtype)
+
+    return evaluate
 
 
 def _measured(first: Trace, twin: Trace, epochs: int, unique: bool, **how: Any) -> Array:

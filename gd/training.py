@@ -253,7 +253,8 @@ class _Watch:
         self._epochs += len(values)
         for j, value in enumerate(values.tolist()):
             if value < self._least or first + j == 0:
-                self._least, self._best, self.weights = value, first + j, thetas[j].copy()
+                self._least = value if value < math.inf else math.inf  # no number is no loss that others could not be below
+                self._best, self.weights = first + j, thetas[j].copy()
             if self._patience is not None and first + j - self._best >= self._patience:
                 return j  # what comes after is thrown away, and must not be the best
         return None

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from gd import backends
-from gd.comparison import compare, tolerance
+from gd.backends import Objective
+from gd.comparison import Comparison, compare, disturbed, tolerance
 from gd.data import Array, Dataset
 from gd.diagnosis import spectrum
-from gd.optimizers import gradient_descent
+from gd.optimizers import Optimizer, Schedule, adagrad, adam, cosine, gradient_descent, momentum, rmsprop
 from gd.problems import design, least_squares, notebook
 from gd.training import Outcome, Trace, train
+from tests.tables import table
 
 
 def trace(loss: list[float], theta: list[list[float]], outcome: Outcome = Outcome.EXHAUSTED, dtype: str = "float64") -> Trace:
@@ -298,3 +301,135 @@ def test_backends_agree_on_columns_that_repeat_each_other(dtype: str, plane: Dat
     compared = compare(traces, size, rows=40, rate=found.auto_rate, growth=1.0, root=found.root, unique=False)
     assert compared.agree
     assert float(np.nanmax(compared.relative_prediction_gap)) < 100 * np.finfo(kind).eps
+
+
+def along(rate: float) -> Schedule:
+    """Half a cosine over a thousand epochs."""
+    return cosine(rate, 1000)
+
+
+RESTLESS: dict[str, tuple[float, Callable[[float], Optimizer]]] = {  # a share of the rate of `auto`
+    "rmsprop": (0.1, rmsprop),
+    "rmsprop-0.9": (0.1, lambda rate: rmsprop(rate, 0.9)),
+    "rmsprop-cosine": (0.1, lambda rate: rmsprop(along(rate))),
+    "adam": (1.0, adam),
+    "adam-0.5": (1.0, lambda rate: adam(rate, 0.5, 0.9)),
+    "adagrad": (1.0, adagrad),
+    "momentum": (1e-3, momentum),
+}
+
+
+class Side:
+    """A real table on which optimizers without theory descend side by side."""
+
+    def __init__(self, name: str, dtype: str = "float64") -> None:
+        X, y = table(name)
+        self.A, self.y, self.dtype = design(X, True), y, np.dtype(dtype)
+        self.found = spectrum(self.A, y)
+        self.size = np.sqrt((self.A * self.A).mean(axis=0))
+        self.first = float(np.abs(2 * self.A.T @ y / len(y)).max())
+
+    def rate(self, optimizer: str) -> float:
+        """The rate of `auto`: the longest step of a weight that the curvature would make first; 1/λ of the heavy ball."""
+        share, _ = RESTLESS[optimizer]
+        return share * self.found.auto_rate * (100 if optimizer == "momentum" else self.first)
+
+    def objective(self, backend: str) -> Objective:
+        """The mean squared error on it."""
+        return backends.get(backend).objective(least_squares(self.A.astype(self.dtype), self.y.astype(self.dtype)))
+
+    def descend(self, optimizer: str, objective: Objective, times: float = 1.0, epochs: int = 1000) -> Trace:
+        """A training."""
+        made = RESTLESS[optimizer][1](times * self.rate(optimizer))
+        return train(objective, self.A.shape[1], made, epochs=epochs, dtype=self.dtype)
+
+    def compare(self, traces: list[Trace], twin: Trace | None) -> Comparison:
+        """As the flow does."""
+        return compare(traces, self.size, rows=len(self.y), root=self.found.predictions, twin=twin)
+
+
+@pytest.mark.parametrize("name", ["diabetes", "cancer", "visits"])
+@pytest.mark.parametrize("optimizer", RESTLESS)
+@pytest.mark.parametrize("times", [0.1, 1.0])
+def test_backends_agree_under_what_a_disturbed_descent_has_shown(times: float, optimizer: str, name: str) -> None:
+    """NumPy and PyTorch on real tables by optimizers that may enlarge each rounding error to any size: no disagreement."""
+    side = Side(name)
+    traces = [side.descend(optimizer, side.objective(backend), times) for backend in ("numpy", "torch")]
+    twin = side.descend(optimizer, disturbed(side.objective("numpy"), "float64"), times)
+    found = side.compare(traces, twin)
+    assert found.measured
+    assert found.agree
+    assert 2.0**-26 <= found.tolerance <= 1
+
+
+def test_a_chaotic_descent_needs_its_twin() -> None:
+    """RMSProp at a constant rate on the diabetes table parts by more than half of the digits, and only the twin knows why."""
+    side = Side("diabetes")
+    traces = [side.descend("rmsprop", side.objective(backend)) for backend in ("numpy", "torch")]
+    twin = side.descend("rmsprop", disturbed(side.objective("numpy"), "float64"))
+    alone, together = side.compare(traces, None), side.compare(traces, twin)
+    assert (False, False) == (alone.agree, alone.measured)
+    assert (True, True) == (together.agree, together.measured)
+    assert float(np.nanmax(together.relative_weight_gap)) > 1e-4
+
+
+@pytest.mark.parametrize("optimizer", RESTLESS)
+def test_a_wrong_gradient_is_seen_beside_a_twin(optimizer: str) -> None:
+    """That of a target which is a thousandth of its spread higher parts at once, however chaotic what follows is."""
+    side = Side("diabetes")
+    other = Side("diabetes")
+    other.y = side.y + 1e-3 * side.y.std()
+    traces = [side.descend(optimizer, side.objective("numpy")), side.descend(optimizer, other.objective("torch"))]
+    traces[1] = replace(traces[1], loss=traces[0].loss)  # so that the weights alone give it away
+    twin = side.descend(optimizer, disturbed(side.objective("numpy"), "float64"))
+    found = side.compare(traces, twin)
+    assert not found.agree
+    assert found.first_epoch_apart is not None
+    assert found.first_epoch_apart <= 2
+
+
+def longer(objective: Objective) -> Objective:
+    """Its gradients 1.001 times as long as they should be."""
+
+    def evaluate(theta: Array) -> tuple[float, Array]:
+        value, gradient = objective(theta)
+        return value, 1.001 * gradient
+
+    return evaluate
+
+
+@pytest.mark.parametrize("optimizer", RESTLESS)
+def test_a_gradient_that_is_too_long_is_seen_where_steps_follow_it(optimizer: str) -> None:
+    """1.001 times the gradient leads the heavy ball astray; steps by a gradient's own size do not know how long it is."""
+    side = Side("diabetes")
+    traces = [
+        side.descend(optimizer, side.objective("numpy"), epochs=30),
+        side.descend(optimizer, longer(side.objective("torch")), epochs=30),
+    ]
+    twin = side.descend(optimizer, disturbed(side.objective("numpy"), "float64"), epochs=30)
+    assert (optimizer != "momentum") == side.compare(traces, twin).agree
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_disturbed_gradient_is_off_by_the_rounding_of_its_terms(dtype: str) -> None:
+    """64 ε of the largest entry at first, of that also when it has fallen; the loss is as it was, and twice it is the same."""
+    side = Side("diabetes", dtype)
+    right, optimum = side.objective("numpy"), side.found.optimum.astype(dtype)
+    one, two = (disturbed(side.objective("numpy"), dtype) for _ in range(2))
+    error = 64 * float(np.finfo(dtype).eps) * side.first
+    for theta in (0 * optimum, optimum):
+        value, gradient = right(theta.copy())
+        shaken, off = one(theta.copy())
+        assert value == shaken
+        assert gradient.dtype == off.dtype
+        np.testing.assert_array_equal(off, two(theta.copy())[1])
+        np.testing.assert_allclose(np.abs(off.astype(float) - gradient), error, rtol=0.2)
+
+
+def test_a_twin_that_ended_earlier_says_nothing_of_what_comes_after() -> None:
+    """From its last epoch on the tolerance is 1: whether rounding has ended the one and not the other, nobody knows."""
+    whole = trace([4.0, 3.0, 2.0, 1.0], [[1.0], [2.0], [3.0], [4.0]])
+    other = trace([4.0, 3.0, 2.0, 1.0], [[1.0], [2.0], [3.0], [4.5]])
+    short = trace([4.0, 3.0], [[1.0], [2.0]])
+    assert 3 == compare([whole, other], root=np.eye(1), twin=whole).first_epoch_apart
+    assert compare([whole, other], root=np.eye(1), twin=short).agree

@@ -14,13 +14,15 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from gd import backends, training
+from gd.backends import Objective
 from gd.data import Array, Dataset, bundled, standardize
 from gd.diagnosis import spectrum
-from gd.optimizers import gradient_descent
+from gd.optimizers import Optimizer, gradient_descent, momentum, nesterov
 from gd.problems import LOSSES, design, least_squares
 from gd.reading import read_csv
 from gd.settings import Training, preset
 from gd.training import Outcome, Trace, norm, train
+from tests.tables import table
 
 NAMES = backends.available()
 
@@ -396,3 +398,161 @@ def test_a_training_that_stops_early_holds_only_what_it_saw() -> None:
     assert 29 == len(trace)
     assert 29 * 8 == trace.loss.nbytes
     assert trace.loss.base is None
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "optimizer", [gradient_descent(0.1), momentum(0.1, 0.5), nesterov(0.1, 0.9)], ids=["plain", "ball", "fast"]
+)
+def test_the_epoch_whose_gradient_is_flat_takes_no_step(optimizer: Optimizer, name: str) -> None:
+    """What velocity is left would lead away: the weights at the end are those that were seen to be flat."""
+    X, y = table("diabetes")
+    A = design(X[:, 2:3], True)
+    objective = backends.get(name).objective(least_squares(A, y - 152))
+    trace = train(objective, 2, optimizer, epochs=1000, tolerance=0.02)
+    assert trace.outcome == Outcome.CONVERGED
+    assert 1 < len(trace) < 1000
+    assert trace.theta[-2].tolist() == trace.theta[-1].tolist() == trace.end.tolist()
+    value, gradient = objective(trace.end)
+    assert norm(gradient) <= 0.02 * trace.gradient_norm[0]
+    assert (trace.loss[-1], trace.gradient_norm[-1]) == (value, norm(gradient))
+    assert value == trace.final_loss
+
+
+def test_a_step_from_where_it_is_flat_would_lead_away() -> None:
+    """The case of the diabetes table, one feature and momentum 0.5: the gradient vanishes on the way past the optimum."""
+    X, y = table("diabetes")
+    A = design(X[:, 2:3], False)
+    objective = backends.get("numpy").objective(least_squares(A, y - y.mean()))
+    further = train(objective, 1, momentum(0.65, 0.5), epochs=400, tolerance=0.1, stop_early=False, keep_weights=1)
+    first = int(np.argmax(further.gradient_norm <= 0.1 * further.gradient_norm[0]))
+    assert further.gradient_norm[first + 1] > 0.1 * further.gradient_norm[0]  # which is what the step led to
+    trace = train(objective, 1, momentum(0.65, 0.5), epochs=400, tolerance=0.1)
+    assert (first + 1, Outcome.CONVERGED) == (len(trace), trace.outcome)
+    assert further.theta[first].tolist() == trace.end.tolist()
+
+
+def parted(name: str) -> tuple[Objective, Objective, Array, Array]:
+    """Seven tenths of the diabetes table to train on, the others held out, bound by one backend; and these themselves."""
+    X, y = table("diabetes")
+    held = np.random.default_rng(2).random(len(y)) < 0.3
+    A = design(X, True)
+    backend = backends.get(name)
+    return (
+        backend.objective(least_squares(A[~held], y[~held])), backend.objective(least_squares(A[held], y[held])),
+        A[held], y[held],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_validation_losses_are_those_of_every_epoch(name: str) -> None:
+    """Each is the mean squared error of the rows held out by the weights before the step, evaluated one by one."""
+    right, held, A, y = parted(name)
+    trace = train(right, 11, gradient_descent(0.1), epochs=300, held=held)
+    assert trace.validation is not None
+    expected = [float(np.mean((A @ theta - y) ** 2)) for theta in trace.theta[:-1]]
+    np.testing.assert_allclose(trace.validation, expected, rtol=1e-12)
+    assert (None, None) == (trace.best, trace.chosen)
+    np.testing.assert_array_equal(trace.theta[-1], trace.end)
+    alone = train(right, 11, gradient_descent(0.1), epochs=300)
+    assert alone.theta.tobytes() == trace.theta.tobytes()  # watching changes nothing
+    assert alone.validation is None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_best_weights_on_a_real_table_are_kept(name: str, tmp_path: Path) -> None:
+    """Of a descent that fits eleven weights to sixteen rows: those with the least loss on the others, also from a file."""
+    X, y = table("diabetes")
+    A, backend = design(X, True), backends.get(name)
+    right, held = (backend.objective(least_squares(A[rows], y[rows])) for rows in (slice(0, 16), slice(16, None)))
+    trace = train(right, 11, gradient_descent(0.1), epochs=2000, held=held, patience=50, keep_weights=1)
+    assert trace.outcome == Outcome.STOPPED
+    assert trace.validation is not None
+    assert trace.best is not None
+    assert int(np.argmin(trace.validation)) == trace.best == len(trace) - 1 - 50
+    assert trace.theta[trace.best].tolist() == trace.end.tolist()
+    assert right(trace.end)[0] == trace.final_loss
+    trace.save(tmp_path / "trace.npz")
+    again = Trace.load(tmp_path / "trace.npz")
+    assert (trace.best, trace.outcome) == (again.best, again.outcome)
+    np.testing.assert_array_equal(trace.validation, again.validation)
+    np.testing.assert_array_equal(trace.end, again.end)
+
+
+def watched(values: list[float], patience: int | None, longest: int, keep: int, stop_early: bool = True) -> Trace:
+    """A descent whose epoch t stands at θ = -t, where the loss on the rows held out is the t-th of these values."""
+    told = np.array(values)
+
+    def held(theta: Array) -> tuple[Array, Array]:
+        return told[np.minimum(-theta[:, 0].astype(int), len(told) - 1)], np.zeros_like(theta)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "_CHUNK", longest)
+        return train(
+            lambda theta: (1.0, np.ones(1)), 1, gradient_descent(1.0), epochs=len(values), held=held, patience=patience,
+            keep_weights=keep, stop_early=stop_early,
+        )  # fmt: skip
+
+
+def waited(values: list[float], patience: int) -> tuple[int, int]:
+    """How many epochs are trained, and the best: in as few words as it can be said."""
+    least, best = math.inf, 0
+    for t, value in enumerate(values):
+        if value < least:
+            least, best = value, t
+        if t - best >= patience:
+            return t + 1, best
+    return len(values), best
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    values=st.lists(st.sampled_from([1.0, 2.0, 3.0, 4.0, math.nan, math.inf]), min_size=1, max_size=60),
+    patience=st.integers(1, 12), longest=st.integers(1, 64), keep=st.integers(1, 7), stop_early=st.booleans(),
+)  # fmt: skip
+def test_patience_ends_at_the_same_epoch_whatever_a_chunk(
+    values: list[float], patience: int, longest: int, keep: int, stop_early: bool
+) -> None:
+    """For every course of the losses, ties and values that are no number among them, however many epochs stand in a chunk."""
+    epochs, best = waited(values, patience)
+    trace = watched(values, patience, longest, keep, stop_early)
+    assert (epochs, best) == (len(trace), trace.best)
+    assert [-float(best)] == trace.end.tolist()
+    assert trace.validation is not None
+    np.testing.assert_array_equal(values[:epochs], trace.validation)
+    ended = epochs - 1 - best >= patience
+    assert (Outcome.STOPPED if ended else Outcome.EXHAUSTED) == trace.outcome
+    assert (trace.steps[0], trace.steps[-1]) == (0, epochs)
+    assert [-float(t) for t in trace.steps[:-1]] == trace.theta[:-1, 0].tolist()
+
+
+@pytest.mark.parametrize(
+    ("values", "patience", "epochs", "best"),
+    [
+        ([1.0] * 20, 3, 4, 0),  # a tie is no improvement: the first is the best
+        ([1.0, 2.0, 3.0, 4.0, 5.0, 0.0], 4, 5, 0),  # none from the beginning on; what came later is not heard of
+        ([3.0, 2.0, math.nan, math.nan, 1.0, 5.0], 3, 6, 4),  # no number is no improvement, and no end
+        ([math.nan, math.nan, 2.0, 3.0, 4.0], 3, 5, 2),  # nor is it the best when it is the first
+        ([math.nan] * 9, 3, 4, 0),
+        ([5.0, 4.0, 3.0], 9, 3, 2),
+    ],
+)  # fmt: skip
+def test_patience_by_hand(values: list[float], patience: int, epochs: int, best: int) -> None:
+    """How long it is waited, and for what."""
+    trace = watched(values, patience, 1024, 1)
+    assert (epochs, best) == (len(trace), trace.best)
+    assert [-float(best)] == trace.end.tolist()
+
+
+def test_without_patience_nothing_ends_and_nothing_is_chosen() -> None:
+    """The losses on the rows held out are only told."""
+    trace = watched([1.0, 2.0, 3.0, 4.0], None, 2, 1)
+    assert (4, None, Outcome.EXHAUSTED) == (len(trace), trace.best, trace.outcome)
+    assert [-4.0] == trace.end.tolist()
+
+
+def test_a_descent_that_diverges_chooses_no_weights() -> None:
+    """However good they were on the rows held out before: the verdict is about where it went."""
+    right, held, _, _ = parted("numpy")
+    trace = train(right, 11, gradient_descent(5.0), epochs=2000, held=held, patience=1999)
+    assert (Outcome.DIVERGED, None, None) == (trace.outcome, trace.best, trace.chosen)
