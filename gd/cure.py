@@ -25,6 +25,7 @@ __all__ = [
     "epochs_to_flat",
     "fallen_to",
     "rounded",
+    "too_short",
     "without",
     "wrong_gradients",
 ]
@@ -35,6 +36,10 @@ _FASTER = 4  # times fewer epochs: what another optimizer must be worth
 _SWINGS = 1.3  # times the epochs of its contraction alone: a velocity first leads past the optimum
 _HARDLY = 0.1  # of the first gradient: a descent that has hardly begun
 _MOST = 10**7  # epochs that are worth advising
+_USUAL = 1000  # epochs where nobody has said how many
+_PENALTY = 0.01  # L2, that is advised
+_LIMITS = {"gradient-descent": "2/λmax", "momentum": "2(1 + β)/λmax", "nesterov": "2(1 + β)/((1 + 2β)λmax)"}
+_ADAPTIVE = {"adagrad", "rmsprop", "adam", "adamw"}
 _VALUE = r"[\w.,+-]+"
 _SETTING = (
     r"(?: --(?:loss|delta|l2|l1|optimizer|decay|weight-decay|learning-rate|schedule|schedule-factor|schedule-every|warm-up"
@@ -102,8 +107,9 @@ def epochs_to_flat(record: Record) -> int | None:
 def epochs_of_nesterov(record: Record) -> int | None:
     """Epochs within which Nesterov's steps at their own rate would meet the tolerance; None where they are no remedy."""
     assert record.diagnosis is not None
-    curved = np.array([value for value in record.diagnosis.eigenvalues if value > 0])
-    if not (_is_plain(record) and record.training.precondition == "none" and len(curved)):
+    curved, settings = np.array([value for value in record.diagnosis.eigenvalues if value > 0]), record.training
+    plain = settings.loss == "mse" and settings.optimizer == "gradient-descent" and settings.precondition == "none"
+    if not (plain and settings.schedule == "constant" and not settings.warm_up and not settings.l1 and len(curved)):
         return None
     rate, decay = Law("nesterov").best(float(curved.min()), float(curved.max()))
     factor = Law("nesterov", decay).contraction(rate, curved)
@@ -118,6 +124,33 @@ def fallen_to(record: Record) -> float | None:
     norms = [fit.gradient_norm for fit in record.fits if fit.gradient_norm is not None]
     first = record.diagnosis.first_gradient_norm
     return max(norms) / first if norms and first else None
+
+
+def too_short(record: Record) -> bool:
+    """Whether the learning rate cannot be too long, so that a gradient that has hardly fallen means too short a one.
+
+    Of plain steps and momentum: it is below 1/λ of the largest curvature that they can meet (a hundredth of that between
+    batches, whose own may be larger). Of steps by the size of the gradient, which are about as long as the rate: all of them
+    together are shorter than the way of the furthest weight.
+    """
+    found, settings = record.diagnosis, record.training
+    assert found is not None
+    rate = settings.learning_rate or 0.0
+    if settings.optimizer not in _ADAPTIVE:
+        return bool(found.steepest) and rate * (found.steepest or 0.0) < (1.0 if settings.batch_size is None else 0.01)
+    if settings.precondition != "none":
+        return False
+    names = record.dataset.features
+    shift, scale = settings.shift or (0.0,) * len(names), settings.scale or (1.0,) * len(names)
+    weights = [found.optimum[name] or 0.0 for name in names]
+    middle = (found.optimum_intercept or 0.0) + sum(map(math.prod, zip(weights, shift, strict=True)))
+    furthest = max(map(abs, [middle, *map(math.prod, zip(weights, scale, strict=True))]))
+    steps = max(fit.epochs for fit in record.fits) * math.ceil(
+        (record.dataset.rows_used or 1) / (settings.batch_size or math.inf)
+    )
+    if settings.optimizer == "adagrad":  # 1 + 1/√2 + 1/√3 + …
+        return rate * 2 * math.sqrt(steps) < furthest
+    return rate * steps * (10 if settings.optimizer == "rmsprop" else 1) < furthest  # its first ones are so much longer
 
 
 def rounded(epochs: int) -> int:
@@ -182,10 +215,13 @@ def _divergence(record: Record) -> Cure:
     assert found is not None
     assert rate is not None
     reasons = []
-    limit = found.stable_below
+    limit = found.stable_below if found.attained else None
     unstable = limit is not None and rate >= limit
-    if unstable:
+    if unstable and not found.quadratic:
+        reasons.append(_unstable_near(record))
+    elif unstable:
         which = {"limit": number(limit), "curvature": number(found.curvature[1]), "rate": number(rate)}
+        which["formula"] = _LIMITS[record.training.optimizer]
         if found.contraction is not None and found.contraction > 1:
             reasons.append(say("cure.unstable_grows", factor=number(found.contraction), **which))
         else:
@@ -196,12 +232,25 @@ def _divergence(record: Record) -> Cure:
     reasons += _last_finite(record)
     if (limit is None or not found.quadratic) and not wrong_gradients(record) and found.eigenvalues[-1] > 0:
         if record.training.learning_rate_setting != "auto":
-            return Cure((*reasons, say("cure.nothing_known")), say("cure.with_auto"), _automatic(record))
-        return Cure(tuple(reasons))
-    if unstable and limit is not None:
+            if limit is None:
+                reasons.append(say("cure.nothing_known"))
+            elif not unstable:
+                reasons.append(say("cure.known_there", limit=number(limit)))
+            return Cure(tuple(reasons), say("cure.with_auto"), _automatic(record))
+    elif unstable and limit is not None:
         advice = say("cure.half_the_limit", rate=_typed(limit / 2))
         return Cure(tuple(reasons), advice, changed(record.run.command, learning_rate=_typed(limit / 2)))
     return Cure(tuple(reasons), *_honest(record))
+
+
+def _unstable_near(record: Record) -> str:
+    """Why no descent comes to rest at the optimum of a loss that is no parabola."""
+    found, settings = record.diagnosis, record.training
+    assert found is not None
+    return say(
+        "cure.unstable_near", formula=_LIMITS[settings.optimizer], limit=number(found.stable_below),
+        curvature=number(found.curvature[1]), rate=number(settings.learning_rate),
+    )  # fmt: skip
 
 
 def _last_finite(record: Record) -> list[str]:
@@ -273,15 +322,20 @@ def _exhaustion(record: Record) -> Cure:
                 epochs=count(rounded(flat)), more=count(rounded(flat - done)),
             )
         )  # fmt: skip
+    auto = _epochs_at_auto(record)
+    if auto is not None and auto[1] <= _MOST and (flat is None or 2 * auto[1] < flat):
+        enough = rounded(auto[1])
+        reasons.append(say("cure.automatic_rate", rate=number(auto[0]), epochs=count(enough)))
+        if enough <= settings.epochs:
+            return Cure(tuple(reasons), say("cure.with_auto"), _automatic(record))
+        advice = say("cure.with_auto_and_epochs", epochs=count(enough))
+        return Cure(tuple(reasons), advice, changed(_automatic(record), epochs=str(enough)))
     better = _rounded_down(found.best_rate) if found.best_rate else None  # of plain descent only
     need = _epochs_at(record, better) if better else None
     if need is not None and need <= _MOST and (flat is None or 2 * need < flat):
         reasons.append(say("cure.better_rate", rate=number(better), epochs=count(rounded(need))))
     elif flat is None or flat > _MOST:
-        made = _conditioned(record, reasons)
-        if made.command is None and found.condition is not None and settings.precondition == "none" and _is_plain(record):
-            return Cure(made.reasons, say("cure.whitened"), changed(record.run.command, precondition="whiten"))
-        return made
+        return _conditioned(record, reasons)
     steep = _steep(record)
     fast, known = epochs_of_nesterov(record), [epochs for epochs in (flat, need) if epochs is not None]
     if fast is not None and known and _FASTER * fast < min(known):
@@ -304,8 +358,56 @@ def _automatic(record: Record) -> str:
     return changed(record.run.command, learning_rate=None)
 
 
-def _is_plain(record: Record) -> bool:
-    return record.training.loss == "mse" and record.training.optimizer == "gradient-descent"
+def _epochs_at_auto(record: Record) -> tuple[float, int] | None:
+    """The rate that auto finds for momentum, and epochs within which its slowest direction has come to rest.
+
+    None of other steps, and where that is the rate already.
+    """
+    found, settings = record.diagnosis, record.training
+    assert found is not None
+    name, decay = settings.optimizer, settings.decay or 0.0
+    curved = np.array([value for value in found.eigenvalues if value > 0])
+    if name not in {"momentum", "nesterov"} or settings.learning_rate_setting != "fixed" or not len(curved):
+        return None
+    longest = (1 + math.sqrt(decay)) ** 2 if name == "momentum" and settings.decay_setting == "auto" else 1.0
+    rate = longest / float(curved[-1])
+    factor = Law("momentum" if name == "momentum" else "nesterov", decay).contraction(rate, curved)
+    if not 0 < factor < 1:
+        return None
+    need = math.log(settings.tolerance or _CLOSE) / math.log(factor)
+    return rate, math.ceil(need - math.log(max(need, 1.0)) / math.log(factor)) + 1  # two equal roots shrink as t zᵗ does
+
+
+def _may_be_whitened(record: Record) -> bool:
+    """Whether its steps can be scaled by the whole curvature, and that makes a difference; the rate is then found anew."""
+    found, settings = record.diagnosis, record.training
+    assert found is not None
+    if found.condition is None or found.condition < _STEEP or settings.precondition != "none" or settings.l1:
+        return False
+    return settings.optimizer != "adamw" and settings.loss != "notebook"
+
+
+def _whitened(record: Record, reasons: Sequence[str]) -> Cure:
+    command = changed(record.run.command, precondition="whiten", learning_rate=None)
+    return Cure(tuple(reasons), say("cure.whitened"), command)
+
+
+def _endless(record: Record) -> Cure:
+    """Of a loss without an optimum: a penalty gives it one, at a step that this is not too long for."""
+    found, settings = record.diagnosis, record.training
+    assert found is not None
+    rate, bound = settings.learning_rate or 0.0, found.steepest
+    adaptive, known = settings.optimizer in _ADAPTIVE, bound is not None and settings.loss != "poisson"
+    long = (
+        settings.learning_rate_setting == "fixed"
+        and not adaptive
+        and not (known and rate * ((bound or 0.0) + 2 * _PENALTY) < 1)
+    )
+    with_it: dict[str, str | None] = {"l2": repr(_PENALTY)} | ({"learning_rate": None} if long else {})
+    if settings.epochs < _USUAL:
+        with_it["epochs"] = None
+    advice = say("cure.with_l2_and_auto" if long else "cure.with_l2")
+    return Cure((say("cure.no_optimum"),), advice, changed(record.run.command, **with_it))
 
 
 def _without_theory(record: Record) -> Cure:
@@ -313,22 +415,34 @@ def _without_theory(record: Record) -> Cure:
     found, settings = record.diagnosis, record.training
     assert found is not None
     if not found.attained:
-        return Cure((say("cure.no_optimum"),), say("cure.with_l2"), changed(record.run.command, l2="0.01"))
+        return _endless(record)
     if settings.optimizer == "adamw" and settings.weight_decay:
         return Cure((say("cure.held_off"),))
     if settings.batch_size is not None:
         return Cure((say("cure.cloud", rows=plural(settings.batch_size, "row")),))
     share = fallen_to(record)
     if settings.learning_rate_setting == "fixed" and (share or 0.0) > _HARDLY:
-        return Cure((say("cure.stuck", share=number(share, 2)),), say("cure.with_auto"), _automatic(record))
+        reasons = [say("cure.short" if too_short(record) else "cure.stuck", share=number(share, 2))]
+        if found.stable_below is not None and (settings.learning_rate or 0.0) >= found.stable_below:
+            reasons.append(_unstable_near(record))
+        return Cure(tuple(reasons), say("cure.with_auto"), _automatic(record))
     reason = say("cure.few_epochs", share=number(fallen_to(record), 2), tolerance=number(settings.tolerance))
-    return Cure((reason,), say("cure.with_more"), changed(record.run.command, epochs=str(10 * settings.epochs)))
+    flat = epochs_to_flat(record)
+    if _may_be_whitened(record) and (flat is None or flat > 10 * settings.epochs):
+        return _whitened(record, (reason, *_steep(record)))
+    if flat is not None and 10 * settings.epochs < flat <= _MOST:
+        advice, epochs = say("cure.with_epochs", epochs=count(rounded(flat))), rounded(flat)
+    else:
+        advice, epochs = say("cure.with_more"), 10 * settings.epochs
+    return Cure((reason,), advice, changed(record.run.command, epochs=str(epochs)))
 
 
 def _flatness(record: Record) -> Cure | None:
     """Of a run that converged: None, but where its table does not determine the weights, or only just."""
     found = record.diagnosis
     assert found is not None
+    if not found.attained:
+        return None if any(fit.outcome == "stopped" for fit in record.fits) else _endless(record)
     ambiguous = found.rank is not None and found.parameters is not None and found.rank < found.parameters
     excess, first = found.excess_loss, found.first_excess_loss
     short = bool(excess and first and excess > _CLOSE * min(first, found.target_variance or first))
@@ -348,7 +462,7 @@ def _conditioned(record: Record, reasons: list[str]) -> Cure:
     alike = _repeating(record)
     command = without(record.run.command, alike)
     if command is None:
-        return Cure(tuple(reasons))
+        return _whitened(record, reasons) if _may_be_whitened(record) else Cure(tuple(reasons))
     return Cure(tuple(reasons), say("cure.without", columns=_listed(alike)), command)
 
 

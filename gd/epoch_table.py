@@ -197,11 +197,18 @@ def _events(record: Record) -> dict[int, list[Event]]:
 
 def _endings(fit: Fit) -> list[tuple[int, Event]]:
     """What became of one backend, with the epochs."""
+    kept = [] if fit.best_epoch is None else [(fit.best_epoch, Event("converged", say("epochs_table.best")))]
+    return [*kept, *_ends(fit)]
+
+
+def _ends(fit: Fit) -> list[tuple[int, Event]]:
     last = fit.epochs - 1
     if fit.outcome == "converged":
         return [(last, Event("converged", say("epochs_table.converged")))]
     if fit.outcome == "exhausted":
         return [(last, Event("exhausted", say("epochs_table.exhausted")))]
+    if fit.outcome == "stopped":
+        return [(last, Event("converged", say("epochs_table.stopped")))]
     if fit.loss is not None:
         return [(last, Event("diverged", say("epochs_table.rising")))]
     if fit.last_finite_epoch is None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from gd.cure import epochs_of_nesterov, epochs_to_flat, fallen_to, rounded, wrong_gradients
+from gd.cure import epochs_of_nesterov, epochs_to_flat, fallen_to, rounded, too_short, wrong_gradients
 from gd.notation import count, listed, number, plainly, typed, visible
 from gd.phrases import plural, say
 from gd.record import Record
@@ -74,8 +74,10 @@ def _convergence(record: Record, num: Any) -> str:
     text = say("converged.reached", within=_within(record, num), **which)
     stopped = next((fit for fit in record.fits if fit.outcome == "stopped"), None)
     if stopped is not None:
-        patience, best = plural(record.training.patience or 0), count(stopped.best_epoch)
-        text = say("converged.stopped", patience=patience, best=best, **which)
+        kept = sorted({fit.best_epoch for fit in record.fits if fit.best_epoch is not None})
+        best = say("epochs.to", first=count(kept[0]), last=count(kept[-1])) if len(kept) > 1 else count(stopped.best_epoch)
+        name = "converged.stopped_alone" if len(record.fits) == 1 else "converged.stopped"
+        text = say(name, patience=plural(record.training.patience or 0), best=best, **which)
     elif record.diagnosis is not None and not record.diagnosis.attained:
         text = say("converged.rested", **which)
     elif (short := _short_of_the_optimum(record)) is not None:
@@ -158,7 +160,7 @@ def _disagreement(record: Record, num: Any) -> str:
 
 def _divergence(record: Record, num: Any) -> str:
     assert record.diagnosis is not None
-    rate, limit = record.training.learning_rate, record.diagnosis.stable_below
+    rate, limit = record.training.learning_rate, record.diagnosis.stable_below if record.diagnosis.attained else None
     assert rate is not None
     which = {"rate": num(rate), "limit": num(limit, 3)}
     too_long = limit is not None and rate >= limit
@@ -191,7 +193,7 @@ def _exhaustion(record: Record, num: Any) -> str:
     text = say(
         "exhausted.begin", epochs=plural(max(fit.epochs for fit in record.fits)), above=_above(found.excess_loss, record, num)
     )
-    rate, best = settings.learning_rate, found.predicted_epochs_best
+    rate, best = settings.learning_rate, found.predicted_epochs_best if found.best_rate is not None else None
     if found.quadratic and found.stable_below is not None and (rate or 0) >= found.stable_below:
         half = typed(found.stable_below / 2, 2)
         return say("exhausted.above_limit", said=text, rate=num(rate), limit=num(found.stable_below, 3), half=half)
@@ -222,7 +224,8 @@ def _without_theory(record: Record, num: Any, text: str) -> str:
     """Of steps that no theory predicts, why they have not come to rest."""
     settings, rate = record.training, record.training.learning_rate
     if settings.learning_rate_setting == "fixed" and (fallen_to(record) or 0.0) > _HARDLY:
-        return say("exhausted.stuck", said=text, share=num(fallen_to(record), 2), rate=num(rate))
+        name = "exhausted.short" if too_short(record) else "exhausted.stuck"
+        return say(name, said=text, share=num(fallen_to(record), 2), rate=num(rate))
     if settings.optimizer == "adamw" and settings.weight_decay:
         return say("exhausted.adamw", said=text)
     if settings.batch_size is not None:

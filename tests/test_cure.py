@@ -139,6 +139,167 @@ def test_a_table_that_an_option_reads(tmp_path: Path, monkeypatch: pytest.Monkey
     assert "converged" == done(found.command, tmp_path, monkeypatch).verdict
 
 
+@pytest.mark.parametrize(
+    ("settings", "removed"),
+    [
+        ({}, ""),
+        ({"epochs": 40}, " --epochs 40"),
+        ({"tolerance": 0.1}, ""),
+        ({"learning_rate": 500.0}, " --learning-rate 500.0"),
+        ({"learning_rate": 2.0}, ""),
+    ],
+)
+def test_a_loss_without_an_optimum(
+    settings: dict[str, Any], removed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Classes that a plane separates: with the penalty there is an optimum; a rate and epochs that cannot do there go."""
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(60, 2))
+    path = write_csv(tmp_path / "a.csv", X, (X[:, 0] + X[:, 1] > 0).astype(float))
+    record, found = of(Source(path=str(path), target="y"), Training(loss="logistic", **settings), tmp_path)
+    assert record.verdict == ("converged" if "tolerance" in settings else "exhausted")
+    assert ("The loss falls for as long as the weights grow" in found.reasons[0], 1) == (True, len(found.reasons))
+    words = changed(record.run.command, l2="0.01")
+    assert removed in words
+    assert words.replace(removed, "") == found.command
+    again = done(found.command, tmp_path, monkeypatch)
+    assert again.diagnosis is not None
+    assert ("converged", True) == (again.verdict, again.diagnosis.attained)
+    if "tolerance" not in settings:
+        assert cure(again) is None
+
+
+LENGTHS = Source(path=str(bundled("penguins")), target="flipper_length_mm", features=("bill_length_mm", "body_mass_g"))
+
+
+@pytest.mark.parametrize(
+    ("source", "settings", "verdict", "reason"),
+    [
+        (LENGTHS, {"loss": "poisson", "learning_rate": 0.1}, "diverged", "steps are stable below 2/λmax = 0.006099"),
+        (LENGTHS, {"loss": "poisson", "learning_rate": 1e-9}, "exhausted", "of its first length: the steps are too short"),
+        (PENGUINS, {"optimizer": "adam", "learning_rate": 1e200}, "diverged", "No limit of a stable step is known"),
+        (PENGUINS, {"optimizer": "adam", "learning_rate": 1e-3}, "exhausted", "of its first length: the steps are too short"),
+        (PENGUINS, {"optimizer": "rmsprop", "learning_rate": 1e-3}, "exhausted", "the steps are too short to get anywhere"),
+        (PENGUINS, {"optimizer": "adagrad", "learning_rate": 1.0}, "exhausted", "the steps are too short to get anywhere"),
+        (PENGUINS, {"loss": "huber", "learning_rate": 5.0}, "exhausted", "as where steps lead past the optimum and back"),
+        (PENGUINS, {"loss": "huber", "learning_rate": 1e-6}, "exhausted", "the steps are too short to get anywhere"),
+        (PENGUINS, {"l1": 20.0, "learning_rate": 2.0}, "diverged", "No limit of a stable step is known"),
+        (PENGUINS, {"optimizer": "momentum", "learning_rate": 1e-4}, "exhausted", "At 0.5555, which auto finds from the"),
+        (PENGUINS, {"optimizer": "nesterov", "learning_rate": 1e-4}, "exhausted", "At 0.246, which auto finds from"),
+    ],
+)  # fmt: skip
+def test_a_rate_that_the_data_would_have_told(
+    source: Source, settings: dict[str, Any], verdict: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too long or too short a one, and which of them: without the option the run converges."""
+    record, found = of(source, Training(**settings), tmp_path)
+    assert verdict == record.verdict
+    assert reason in " ".join(found.reasons)
+    assert "With a rate that is found from the data:" == found.advice
+    assert changed(record.run.command, learning_rate=None) == found.command
+    assert "converged" == done(found.command, tmp_path, monkeypatch).verdict
+
+
+def test_momentum_that_ran_too_short_and_too_slowly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rate and epochs in one command."""
+    record, found = of(PENGUINS, Training(optimizer="momentum", learning_rate=1e-3, epochs=20), tmp_path)
+    assert "exhausted" == record.verdict
+    assert found.command is not None
+    assert "--learning-rate" not in found.command
+    assert found.advice.startswith("With a rate that is found from the data and ")
+    assert "converged" == done(found.command, tmp_path, monkeypatch).verdict
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "formula", "factor"),
+    [("momentum", "2(1 + β)/λmax", lambda b: 1 + b), ("nesterov", "2(1 + β)/((1 + 2β)λmax)", lambda b: (1 + b) / (1 + 2 * b))],
+)
+@pytest.mark.parametrize("decay", ["auto", 0.8])
+def test_momentum_above_its_own_limit(
+    optimizer: Any, formula: str, factor: Any, decay: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit is that of its recurrence, Polyak's and Nesterov's, and half of it trains."""
+    record, found = of(PENGUINS, Training(optimizer=optimizer, decay=decay, learning_rate=1.0), tmp_path)
+    assert record.diagnosis is not None
+    assert record.training.decay is not None
+    limit = 2 * factor(record.training.decay) / record.diagnosis.eigenvalues[-1]
+    assert "diverged" == record.verdict
+    assert (
+        f"stable below {formula} = {number(limit)}, where λmax = {number(record.diagnosis.eigenvalues[-1])}" in found.reasons[0]
+    )
+    half = repr(float(f"{limit / 2:.2g}"))
+    assert changed(record.run.command, learning_rate=half) == found.command
+    assert "converged" == done(found.command, tmp_path, monkeypatch).verdict
+
+
+SEXES = Source(
+    path=str(bundled("penguins")), target="sex",
+    features=("bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("source", "settings", "epochs"),
+    [
+        (PENGUINS, {"loss": "huber", "epochs": 30}, "300"),
+        (PENGUINS, {"l1": 20.0, "epochs": 20}, "200"),
+        (PENGUINS, {"optimizer": "adam", "epochs": 50}, "500"),
+        (PENGUINS, {"learning_rate": "search", "epochs": 20}, "200"),
+        (SEXES, {"loss": "logistic", "epochs": 300}, "3000"),
+        (SEXES, {"loss": "logistic", "epochs": 100}, None),  # ten times as many would not do: the contraction says how many
+    ],
+)  # fmt: skip
+def test_too_few_epochs_of_steps_without_a_theory(
+    source: Source, settings: dict[str, Any], epochs: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten times as many, or as many as the slowest direction takes."""
+    record, found = of(source, Training(**settings), tmp_path)
+    assert "exhausted" == record.verdict
+    assert "The gradient was still falling when the epochs ended" in found.reasons[0]
+    assert found.command is not None
+    if epochs is not None:
+        assert changed(record.run.command, epochs=epochs) == found.command
+    assert "converged" == done(found.command, tmp_path, monkeypatch).verdict
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"batch_size": 32, "epochs": 50}, "A step of a batch goes by the gradient of 32 rows, which is not flat"),
+        ({"optimizer": "adamw", "epochs": 50}, "AdamW’s decay of the weights is no part of the loss"),
+    ],
+)
+def test_what_no_setting_cures(settings: dict[str, Any], reason: str, tmp_path: Path) -> None:
+    """Batches and a decay of the weights hold a descent off the optimum: that is said, and nothing is advised."""
+    record, found = of(PENGUINS, Training(**settings), tmp_path)
+    assert "exhausted" == record.verdict
+    assert found.reasons[0].startswith(reason)
+    assert (1, "", None) == (len(found.reasons), found.advice, found.command)
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"learning_rate": 1e-3}, {"optimizer": "nesterov"}, {"loss": "huber"}, {"learning_rate": (0.01, 0.1)}]
+)
+def test_a_valley_that_no_column_is_to_blame_for(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Condition 1e8 on standardised features, none of which repeats another: with scaled steps the run converges."""
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(200, 3))
+    X[:, 2] = X[:, 0] + X[:, 1] + 3e-4 * X[:, 2]
+    path = write_csv(tmp_path / "valley.csv", X, X @ [3.0, 2.0, 1.0] + rng.normal(size=200))
+    record, found = of(Source(path=str(path), target="y"), Training(**settings), tmp_path)
+    assert record.diagnosis is not None
+    assert record.diagnosis.condition is not None
+    assert ("exhausted", 8) == (record.verdict, round(np.log10(record.diagnosis.condition)))
+    assert () == record.dataset.remarks
+    assert "times as curved in one direction as in another" in " ".join(found.reasons)
+    assert changed(record.run.command, precondition="whiten", learning_rate=None) == found.command
+    again = done(found.command, tmp_path, monkeypatch)
+    assert ("converged", True) == (again.verdict, again.fits[0].epochs < 100)
+    assert cure(again) is None
+
+
 def test_nothing_is_cured_where_nothing_is_wrong(cases: dict[str, Path]) -> None:
     """No section, no command."""
     assert cure(read_record(cases["converged"])) is None

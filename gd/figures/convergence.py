@@ -28,7 +28,10 @@ _COLOURS = 64  # of a PNG: two lines, ink and greys, with the steps between them
 def loss_words(record: Record, log: EpochLog) -> tuple[str, str]:
     """The loss picture's caption and alt text, without the picture."""
     assert record.diagnosis is not None
-    caption = say(f"figures.loss.{record.verdict}")
+    ended: str = "stopped" if any(fit.outcome == "stopped" for fit in record.fits) else record.verdict
+    if record.verdict in {"converged", "exhausted"} and not record.diagnosis.attained:
+        ended = "endless"
+    caption = say(f"figures.loss.{ended}")
     lost = [fit for fit in record.fits if fit.last_finite_epoch is not None]
     if lost:
         last = ", ".join(
@@ -37,6 +40,8 @@ def loss_words(record: Record, log: EpochLog) -> tuple[str, str]:
         )
         caption += f" {say('figures.loss.finite', listed=last)}"
     ends = "; ".join(say("figures.loss.within", way=way(log, fit, "loss"), epochs=count(fit.epochs)) for fit in record.fits)
+    if not record.diagnosis.attained:
+        return caption, say("figures.loss.alt_endless", listed=ends)
     return caption, say("figures.loss.alt", listed=ends, optimum=number(record.diagnosis.optimum_loss))
 
 

@@ -23,7 +23,7 @@ from gd.figures.style import (
 )
 from gd.figures.sweep import rate_axis
 from gd.notation import count, number
-from gd.phrases import say
+from gd.phrases import plural, say
 from gd.record import EpochLog, Record
 
 __all__ = ["folds", "held", "schedule"]
@@ -69,7 +69,7 @@ def schedule(record: Record, log: EpochLog) -> Picture:
     kind = "search" if record.training.learning_rate_setting == "search" else planned
     caption = say(f"figures.schedule.{kind}")
     if record.training.warm_up:
-        caption += f" {say('figures.schedule.warm_up', epochs=count(record.training.warm_up))}"
+        caption += f" {say('figures.schedule.warm_up', epochs=plural(record.training.warm_up))}"
     alt = say(
         "figures.schedule.alt", first=number(float(y[0])), most=number(float(y.max())), last=number(float(y[-1])),
         epochs=count(len(log)),
