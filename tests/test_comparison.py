@@ -350,7 +350,7 @@ class Side:
 
 @pytest.mark.parametrize("name", ["diabetes", "cancer", "visits"])
 @pytest.mark.parametrize("optimizer", RESTLESS)
-@pytest.mark.parametrize("times", [0.1, 1.0])
+@pytest.mark.parametrize("times", [pytest.param(0.1, marks=pytest.mark.slow), 1.0])
 def test_backends_agree_under_what_a_disturbed_descent_has_shown(times: float, optimizer: str, name: str) -> None:
     """NumPy and PyTorch on real tables by optimizers that may enlarge each rounding error to any size: no disagreement."""
     side = Side(name)

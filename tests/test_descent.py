@@ -46,7 +46,8 @@ def allowed() -> list[Any]:
             training = Training.model_validate(made)
         except ValidationError:
             continue
-        found.append(pytest.param(training, id=f"{loss}-{optimizer}-{penalty}-{precondition}"))
+        marks = [pytest.mark.slow] if precondition == "diagonal" else []  # much as none, on features of one spread
+        found.append(pytest.param(training, id=f"{loss}-{optimizer}-{penalty}-{precondition}", marks=marks))
     return found
 
 
