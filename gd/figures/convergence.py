@@ -28,7 +28,7 @@ _COLOURS = 64  # of a PNG: two lines, ink and greys, with the steps between them
 def loss_words(record: Record, log: EpochLog) -> tuple[str, str]:
     """The loss picture's caption and alt text, without the picture."""
     assert record.diagnosis is not None
-    ended = "stopped" if any(fit.outcome == "stopped" for fit in record.fits) else record.verdict
+    ended: str = "stopped" if any(fit.outcome == "stopped" for fit in record.fits) else record.verdict
     if record.verdict in {"converged", "exhausted"} and not record.diagnosis.attained:
         ended = "endless"
     caption = say(f"figures.loss.{ended}")
