@@ -232,10 +232,8 @@ def _divergence(record: Record) -> Cure:
     reasons += _last_finite(record)
     if (limit is None or not found.quadratic) and not wrong_gradients(record) and found.eigenvalues[-1] > 0:
         if record.training.learning_rate_setting != "auto":
-            if limit is None:
+            if not unstable:
                 reasons.append(say("cure.nothing_known"))
-            elif not unstable:
-                reasons.append(say("cure.known_there", limit=number(limit)))
             return Cure(tuple(reasons), say("cure.with_auto"), _automatic(record))
     elif unstable and limit is not None:
         advice = say("cure.half_the_limit", rate=_typed(limit / 2))

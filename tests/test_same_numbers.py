@@ -9,10 +9,9 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from html.parser import HTMLParser
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,177 +25,36 @@ from gd.record import EpochLog, Record
 from gd.settings import Training
 from gd.words import headline, sentence
 from tests.conftest import run_tasks
-from tests.mails import body, items, letter, parsed
+from tests.mails import body, followed, items, letter, parsed
+from tests.shown_numbers import (
+    NOT_NUMBERS,
+    SKIPPED,
+    TOKEN,
+    Place,
+    alike,
+    held,
+    is_rounded,
+    numbers,
+    of_digits,
+    only,
+    taken_apart,
+    upwards,
+)  # fmt: skip
 from tests.terminal import Terminal
 from tests.test_cli import terminal
 
 __all__ = ["terminal"]  # a fixture
 
 VERDICTS = ("converged", "exhausted", "diverged", "disagree")
-SUPERSCRIPT = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
-TOKEN = re.compile(
-    r"(?<![\w.^/-])(?:10(?P<bare>⁻?[⁰¹²³⁴⁵⁶⁷⁸⁹]+)|(?P<sign>[−-]?)(?P<digits>\d[\d,]*(?:\.\d+)?)"
-    r"(?: × 10(?P<high>⁻?[⁰¹²³⁴⁵⁶⁷⁸⁹]+)|e(?P<plain>[+-]?\d+))?)(?![\w/^]|[.,]\d)"
-)
+CRAFTS = ("folded", "stopped", "classes", "counts", "robust", "sparse", "adaptive")
 BARS = re.compile(r"The bar under a loss is its logarithm, from (\S+(?: × \S+)?) to (\S+?(?: × \S+?)?)\.(?=\s|$)")
 NOTEBOOK = ["epoch", "loss", "W"]
-SKIPPED = {"svg", "style", "script", "pre", "code", "nav", "title"}
-NOT_NUMBERS = re.compile(  # dates with their times, versions, files, and how the notebook wrote
-    r"\d{1,2}\s[A-Z][a-z]{2}\s\d{4}(?:,\s\d\d:\d\d(?::\d\d)?\s[A-Z]{3,4})?|\bgd \d+\.\d+\.\d+|[\w/.-]+\.(?:csv|json|html)\b"
-    r"|rounded to 3 decimals"
-)
 NOT_RESULTS = {"File", "Run", "Commit", "SHA-256 of the CSV", "gd", "Started", "Finished", "Written", "Counted as missing"}
 CONSTANTS = {
     1.0: "1 − contraction",
     1e-6: "of the first excess loss: what counts as arrived",
 }
 DRAWN = {0.1: "the smallest gap that is drawn", 0.0: "residuals are around it"} | CONSTANTS
-
-
-class Number(NamedTuple):
-    """A number as it was written."""
-
-    text: str
-    value: float
-    unit: float  # of the last digit that counts
-
-
-@dataclass(slots=True)
-class Place:
-    """Something that a person reads, taken apart."""
-
-    words: list[str] = field(default_factory=list)
-    captions: list[str] = field(default_factory=list)  # of pictures
-    tables: list[list[list[str]]] = field(default_factory=list)
-
-    @property
-    def text(self) -> str:
-        """Its words on one line."""
-        return " ".join(" ".join(self.words).split())
-
-    def row(self, label: str, columns: int) -> list[str]:
-        """The cells of the one row that begins so and has so many cells behind."""
-        [found] = [row[1:] for table in self.tables for row in table if row[0] == label and len(row) == columns + 1]
-        return found
-
-    @property
-    def epochs(self) -> list[list[str]]:
-        """The table of epochs, from its heads on; empty where there is none."""
-        for table in self.tables:
-            for j, row in enumerate(table):
-                if row[0] == "epoch" and len(row) > 3:
-                    return table[j:]
-        return []
-
-
-class _Reader(HTMLParser):
-    """Takes a page apart; tables that only lay it out are none."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.place, self.skipped, self.open, self.caption = Place(), 0, list[bool](), False
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in SKIPPED:
-            self.skipped += 1
-        elif tag == "table":
-            self.open.append(("role", "presentation") not in attrs)
-            if self.open[-1]:
-                self.place.tables.append([])
-        elif tag == "tr" and self.open[-1]:
-            self.place.tables[-1].append([])
-        elif tag in {"td", "th"} and self.open[-1]:
-            self.place.tables[-1][-1].append("")
-        elif tag == "figcaption" or ("class", "note") in attrs:
-            self.caption = True
-            self.place.captions.append("")
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in SKIPPED:
-            self.skipped -= 1
-        elif tag == "table":
-            self.open.pop()
-        elif tag in {"figcaption", "p"}:
-            self.caption = False
-
-    def handle_data(self, data: str) -> None:
-        data = data.replace("\N{FIGURE SPACE}", "").replace("\N{PUNCTUATION SPACE}", "")
-        if self.skipped or not data.strip():
-            return
-        table = self.place.tables[-1] if self.open and self.open[-1] else None
-        if table and table[-1]:
-            table[-1][-1] = " ".join(f"{table[-1][-1]} {data}".split())
-        elif self.caption:
-            self.place.captions[-1] = " ".join(f"{self.place.captions[-1]} {data}".split())
-        else:
-            self.place.words.append(data)
-
-
-def taken_apart(page: str) -> Place:
-    """What a person reads of an HTML page."""
-    reader = _Reader()
-    reader.feed(page)
-    return reader.place
-
-
-def numbers(text: str) -> list[Number]:
-    """The numbers in a text."""
-    return [_number(found) for found in TOKEN.finditer(NOT_NUMBERS.sub(" ", text))]
-
-
-def only(text: str) -> Number:
-    """The one number that a cell holds, or the first of a sentence."""
-    found = numbers(text)
-    assert found, text
-    return found[0]
-
-
-def _number(found: re.Match[str]) -> Number:
-    if found["bare"]:
-        return Number(found[0], float(f"1e{found['bare'].translate(SUPERSCRIPT)}"), 0.0)
-    digits, sign = found["digits"].rstrip(",").replace(",", ""), "-" if found["sign"] else ""
-    power = int((found["high"] or found["plain"] or "0").translate(SUPERSCRIPT))
-    value = float(f"{sign}{digits}e{power}")
-    if value == 0:
-        return Number(found[0], 0.0, 0.0)
-    size, whole = math.floor(math.log10(abs(value))), "." not in digits and not (found["high"] or found["plain"])
-    decimals = len(digits.partition(".")[2])
-    if whole:  # a count, or four digits, the last of which may be a zero that stands behind no point
-        return Number(found[0], value, 10.0 ** (size - 3) if size <= 3 or value % 10 ** (size - 3) == 0 else 0.0)
-    return Number(found[0], value, min(10.0 ** (power - decimals), 10.0 ** (size - 1)))  # zeros at its end may be left out
-
-
-def is_rounded(shown: Number, exact: float | Array) -> bool:
-    """Whether what is shown is the rounding of a number, or of one of several, to the digits that are shown."""
-    gap = np.abs(np.asarray(exact, dtype=np.float64) - shown.value)
-    return bool(np.any(gap <= 0.5 * shown.unit * (1 + 1e-9) + 1e-12 * abs(shown.value)))
-
-
-def alike(first: Number, second: Number) -> bool:
-    """Whether two places say the same: the same digits in whatever notation, or fewer of them."""
-    return abs(first.value - second.value) <= 0.5 * abs(first.unit - second.unit) * (1 + 1e-9) + 1e-12 * abs(first.value)
-
-
-def held(part: Any) -> Iterator[float]:
-    """Every number of a JSON value, those in its reasons and remarks too."""
-    if isinstance(part, dict | list):
-        for one in part.values() if isinstance(part, dict) else part:
-            yield from held(one)
-    elif isinstance(part, int | float) and not isinstance(part, bool):
-        yield abs(part)
-    elif isinstance(part, str) and " " in part:
-        yield from (abs(number.value) for number in numbers(part))
-
-
-def upwards(value: float, digits: int = 1) -> float:
-    """Rounded up, as a bound is."""
-    unit = 10.0 ** (math.floor(math.log10(value)) - digits + 1)
-    return math.ceil(value / unit * (1 - 1e-12)) * unit
-
-
-def of_digits(value: float, digits: int) -> float:
-    """Rounded to so many significant digits, as a number is that has fewer than four."""
-    return float(f"{value:.{digits}g}")
 
 
 def derived(record: Record) -> Iterator[float]:
@@ -244,10 +102,11 @@ def derived(record: Record) -> Iterator[float]:
     ]
     if max(best) and max(away):
         yield upwards(max(away) / max(best))
-    assert told is not None
     assert data.rows is not None
     assert data.rows_used is not None
-    yield from (100 * told.level, data.rows - data.rows_used, data.rows_used - told.degrees_of_freedom)
+    yield data.rows - data.rows_used
+    if told is not None:
+        yield from (100 * told.level, data.rows_used - told.degrees_of_freedom)
 
 
 @dataclass(slots=True)
@@ -370,9 +229,10 @@ def quantities(shown: Shown) -> Iterator[tuple[str, float | None, dict[str, str]
     record, page, mail, text = shown.record, shown.page, shown.mail, shown.text
     found, settings, told = record.diagnosis, record.training, record.inference
     assert found is not None
-    assert told is not None
     width, apart = len(record.fits) + 1, record.verdict == "disagree"
-    against = "R²" if settings.intercept else "R² against 0"
+    squared = settings.loss in {"mse", "notebook"}
+    against = ("R²" if settings.intercept else "R² against 0") if squared else "D², share of the loss saved"
+    arrived = told is not None and told.arrived
 
     def beside(label: str, j: int) -> dict[str, str]:
         return {"page": page.row(label, width)[j], "mail": mail.row(label, width)[j]}
@@ -382,7 +242,8 @@ def quantities(shown: Shown) -> Iterator[tuple[str, float | None, dict[str, str]
             "row of the mail": _cell(mail, record)[j if apart else 0],
             "text": _after(text, rf"[ ,] *([^ ]+) by {fit.title}" if apart else r" Loss (.+?)\. "),
         }  # fmt: skip
-        yield f"R², {fit.title}", fit.r2, beside(against, j) | (_r2(shown) if told.arrived and fit.r2 is not None else {})
+        explained = fit.r2 if squared else fit.d2
+        yield f"{against}, {fit.title}", explained, beside(against, j) | (_r2(shown) if arrived and fit.r2 is not None else {})
         yield f"epochs, {fit.title}", fit.epochs, beside("epochs", j)
         signed = _equation(page.text, fit.title if apart else None), _equation(text, fit.title if apart else None)
         terms = {"intercept": fit.intercept} if settings.intercept else {}
@@ -390,7 +251,8 @@ def quantities(shown: Shown) -> Iterator[tuple[str, float | None, dict[str, str]
             places = beside(name, j)
             if fit.outcome != "diverged":
                 places |= {"equation of the page": signed[0][name], "equation of the text": signed[1][name]}
-                places["last row of the epochs"] = page.epochs[-1][1:][_column(record, j, name)]
+                ended = -1 if fit.best_epoch is None else fit.best_epoch  # its head is a row too, and it was before that step
+                places["last row of the epochs"] = page.epochs[ended][1:][_column(record, j, name)]
             yield f"{name}, {fit.title}", value, places
     optimum = {"intercept": found.optimum_intercept} if settings.intercept else {}
     for name, value in (optimum | found.optimum).items():
@@ -400,21 +262,35 @@ def quantities(shown: Shown) -> Iterator[tuple[str, float | None, dict[str, str]
     diagnosed = {"diagnosis": page.row("Loss at the optimum", 1)[0]}
     yield "loss at the optimum", found.optimum_loss, beside("loss", -1) | diagnosed
     assert record.dataset.rows_used is not None
-    free = page.row("Degrees of freedom", 1)[0]
-    used = {"rows used": page.row("Rows used", 1)[0], "degrees of freedom": free.partition(": ")[2]}
+    used = {"rows used": page.row("Rows trained on" if settings.validation else "Rows used", 1)[0]}
+    if told is not None:
+        free = page.row("Degrees of freedom", 1)[0]
+        used["degrees of freedom"] = free.partition(": ")[2]
+        yield "degrees of freedom", told.degrees_of_freedom, {"facts": free}
+        levels = {
+            "page": next(row[1] for table in page.tables for row in table if len(row) > 1 and row[1].endswith(" interval"))
+        }
+        if told.arrived and not told.perfect:
+            levels |= {
+                "mail": _after(" ".join(mail.captions), r"([\d.]+ % intervals)"),
+                "text": _after(text, r"([\d.]+ % intervals)"),
+            }
+        yield "level", 100 * told.level, levels
     yield "rows used", record.dataset.rows_used, used
-    yield "degrees of freedom", told.degrees_of_freedom, {"facts": free}
     most = _said(shown, r"after [\d,]+ of ([\d,]+) epochs" if record.verdict == "converged" else None)
     yield "epochs at most", settings.epochs, {"settings": page.row("Epochs at most", 1)[0]} | most
     assert settings.learning_rate is not None
     rates = [row[1] for table in page.tables for row in table if row[0] == "Learning rate" and numbers(row[1])]
     written = dict(zip(("diagnosis", "settings"), rates, strict=False))
-    patterns = {"diverged": r"rate ([\d.]+\d) is above", "exhausted": r"instead of ([\d.]+\d)"}
+    patterns = {"diverged": r"rate ([\d.]+\d) is above"}
+    if found.theory:
+        patterns["exhausted"] = r"instead of ([\d.]+\d)"
     yield "learning rate", settings.learning_rate, written | _said(shown, patterns.get(record.verdict))
     if record.verdict in {"converged", "exhausted"}:
         yield "epochs trained", record.fits[0].epochs, _said(shown, r"[Aa]fter ([\d,]+) (?:of|epochs)")
     limit = _said(shown, r"stable limit ([\d.]+\d)" if record.verdict == "diverged" else None)
-    yield "stable limit", found.stable_below, {"diagnosis": page.row("Stable below", 1)[0]} | limit
+    if found.stable_below is not None:
+        yield "stable limit", found.stable_below, {"diagnosis": page.row("Stable below", 1)[0]} | limit
     agreed = record.comparison
     assert agreed is not None
     if record.verdict == "converged":
@@ -427,27 +303,108 @@ def quantities(shown: Shown) -> Iterator[tuple[str, float | None, dict[str, str]
         if rows_shown < len(shown.log):
             yield f"epochs in the {where}", rows_shown, {where: _after(words, r"[Ss]how[a-z]+:? ([\d,]+) of [\d,]+ epochs")}
             yield f"epochs of the {where}", len(shown.log), {where: _after(words, r"[Ss]how[a-z]+:? [\d,]+ of ([\d,]+) epochs")}
-    if apart:
+    losses = _after(page.text, r"their losses(?: differed)? by at most ([^ ]+(?: × 10\S+?)?)\. ")
+    yield "gap of losses", of_digits(agreed.max_loss_gap or 0.0, 2), {"agreement": losses}
+    yield from _of_the_verdict(shown)
+    yield from _penalised_and_held_out(shown)
+    yield from _stepping(shown)
+
+
+def _of_the_verdict(shown: Shown) -> Iterator[tuple[str, float | None, dict[str, str]]]:
+    """What only one verdict has to say."""
+    record, page = shown.record, shown.page
+    found, agreed = record.diagnosis, record.comparison
+    assert found is not None
+    assert agreed is not None
+    if record.verdict == "disagree":
         for fit in record.fits:
             ratio = rf"{fit.title}['’]s (?:gradient is )?([\d.]+) times"
             yield f"ratio, {fit.title}", found.gradient_ratio[fit.backend], _said(shown, ratio) | {
                 "agreement": _after(page.text, rf"{fit.title}’s gradient is (\d\.\d{{5}}) times")
             }  # fmt: skip
         yield "where they part", agreed.first_epoch_apart, _said(shown, r"part at epoch (\d+)")
-    if record.verdict == "exhausted":
+    if record.verdict == "exhausted" and found.theory:
         assert found.predicted_epochs is not None
         assert found.best_rate is not None
         yield "epochs needed", rounded(found.predicted_epochs), _said(shown, r"about ([\d,]+) epochs")
         yield "better rate", of_digits(found.best_rate, 2), _said(shown, r"a rate of ([\d.]+\d) instead")
-    levels = {"page": next(row[1] for table in page.tables for row in table if len(row) > 1 and row[1].endswith(" interval"))}
-    if told.arrived and not told.perfect:
-        levels |= {
-            "mail": _after(" ".join(mail.captions), r"([\d.]+ % intervals)"),
-            "text": _after(text, r"([\d.]+ % intervals)"),
-        }
-    yield "level", 100 * told.level, levels
-    losses = _after(page.text, r"their losses(?: differed)? by at most ([^ ]+(?: × 10\S+?)?)\. ")
-    yield "gap of losses", of_digits(agreed.max_loss_gap or 0.0, 2), {"agreement": losses}
+
+
+def _penalised_and_held_out(shown: Shown) -> Iterator[tuple[str, float | None, dict[str, str]]]:
+    """What penalties, rows held out and folds add to a run."""
+    record, page, mail = shown.record, shown.page, shown.mail
+    settings, width, captions = record.training, len(record.fits) + 1, " ".join(page.captions)
+    for j, fit in enumerate(record.fits):
+        if fit.unpenalised_loss is not None:
+            yield f"without penalties, {fit.title}", fit.unpenalised_loss, {
+                "page": page.row("loss without penalties", width)[j]
+            }  # fmt: skip
+        if fit.validation_loss is not None:
+            yield (
+                f"held out, {fit.title}",
+                fit.validation_loss,
+                {where: place.row("loss on rows held out", width)[j] for where, place in (("page", page), ("mail", mail))},
+            )
+        if fit.best_epoch is not None:
+            yield (
+                f"weights kept, {fit.title}",
+                fit.best_epoch,
+                _said(shown, r"took the weights of epoch (\d+)")
+                | {
+                    "page": page.row("epoch of the weights kept", width)[j],
+                    "picture": _after(captions, r"The circle marks epoch (\d+)"),
+                    "marked": _after(page.text, r"epoch (\d+) , least loss on the rows held out"),
+                },
+            )
+    if settings.patience is not None:
+        settled = _after(page.row("Stops early", 1)[0], r"for ([\d,]+) epochs")
+        yield "patience", settings.patience, _said(shown, r"epochs, ([\d,]+) epochs after") | {"settings": settled}
+    if settings.validation is not None:
+        held_out, how = [row[1] for table in page.tables for row in table if row[0] == "Rows held out"]
+        yield "rows held out", record.dataset.rows_held, {"data": held_out}
+        yield "share held out", float(settings.validation.removeprefix("last:")), {"settings": how.removeprefix("last:")}
+    if settings.l1:
+        yield "L1 penalty", settings.l1, {"settings": page.row("L1 penalty", 1)[0]}
+    crossed, penalty = record.cross_validation, page.row("L2 penalty", 1)[0] if settings.l2 else ""
+    if crossed is not None:
+        over = r"[Oo]ver ([\d,]+) folds"
+        yield "folds", crossed.folds, {"page": _after(page.text, over), "picture": _after(captions, over)}
+        yield "best penalty", crossed.best, {"page": _after(page.text, r"with an L2 penalty of ([\d.]+\d)")}
+        chosen = _after(page.text, r"; trained with ([\d.]+\d)")
+        yield "chosen penalty", crossed.chosen, {"page": chosen, "settings": penalty}
+    elif settings.l2:
+        yield "L2 penalty", settings.l2, {"settings": penalty}
+
+
+def _stepping(shown: Shown) -> Iterator[tuple[str, float | None, dict[str, str]]]:
+    """What other losses, steps and schedules add to a run."""
+    record, page = shown.record, shown.page
+    settings, captions = record.training, " ".join(page.captions)
+    if settings.delta is not None:
+        yield "delta", settings.delta, {"settings": page.row("Loss", 1)[0]}
+    optimizer = page.row("Optimizer", 1)[0]
+    if settings.decay is not None:
+        yield "decay", settings.decay, {"settings": _after(optimizer, r", decay ([\d.]+\d)")}
+    if settings.weight_decay is not None:
+        yield "weight decay", settings.weight_decay, {"settings": _after(optimizer, r"weight decay ([\d.]+\d)")}
+    if settings.batch_size is not None:
+        batches = page.row("Batches", 1)[0]
+        yield "rows of a batch", settings.batch_size, {"settings": batches}
+        yield "seed", settings.seed, {"settings": _after(batches, r"with the seed (\d+)")}
+    for name, value, pattern in (
+        ("factor", settings.schedule_factor, r"times ([\d.]+\d)"),
+        ("every", settings.schedule_every, r"every ([\d,]+) epochs"),
+    ):
+        if value is not None:
+            yield f"schedule, {name}", value, {"settings": _after(page.row("Schedule", 1)[0], pattern)}
+    if settings.warm_up:
+        grown = {"settings": _after(page.row("Schedule", 1)[0], r"warm-up of ([\d,]+) epochs")}
+        yield "warm-up", settings.warm_up, grown | {"picture": _after(captions, r"over the first ([\d,]+) epochs")}
+    agreed = record.comparison
+    assert agreed is not None
+    if len(record.fits) > 1:
+        gap = _after(page.text, r"relative gap of\s+([^ ]+?(?: × 10\S+?)?)[:.] ")
+        yield "tolerance", of_digits(agreed.tolerance, 2), {"agreement": gap}
 
 
 def _after(text: str, pattern: str) -> str:
@@ -531,9 +488,13 @@ def read(shown: Shown, sources: dict[str, str]) -> Shown:
 
 
 @pytest.fixture(scope="module")
-def told(cases: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Item]:
-    """Each verdict as a mail tells it."""
-    return items(cases, tmp_path_factory.mktemp("failed") / "run")
+def told(cases: dict[str, Path], crafts: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Item]:
+    """Each verdict, and each run of another loss or another step, as a mail tells it."""
+    made = items(cases, tmp_path_factory.mktemp("failed") / "run")
+    for name, folder in crafts.items():
+        record, log = archive.read_run(folder)
+        made[name] = Item(followed(record), log, folder)
+    return made
 
 
 def line(record: Record, capsys: pytest.CaptureFixture[str]) -> str:
@@ -542,7 +503,7 @@ def line(record: Record, capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().out
 
 
-@pytest.mark.parametrize("verdict", VERDICTS)
+@pytest.mark.parametrize("verdict", [*VERDICTS, *CRAFTS])
 def test_every_number_is_the_same_number(verdict: str, told: dict[str, Item], capsys: pytest.CaptureFixture[str]) -> None:
     """On the page, in both bodies of the mail and in the terminal; and there are many of them."""
     shown, _ = everything(told[verdict], line(told[verdict].record, capsys))
@@ -585,7 +546,7 @@ def fails(shown: Shown, sources: dict[str, str]) -> bool:
         return True
 
 
-@pytest.mark.parametrize("verdict", VERDICTS)
+@pytest.mark.parametrize("verdict", [*VERDICTS, *CRAFTS])
 def test_a_number_that_is_changed_is_noticed(verdict: str, told: dict[str, Item], capsys: pytest.CaptureFixture[str]) -> None:
     """Nearly wherever it stands: by chance another may be that of something else. A sample of each place is changed."""
     shown, sources = everything(told[verdict], line(told[verdict].record, capsys))
@@ -623,6 +584,46 @@ def test_these_are_noticed_whatever_digit_is_changed(
         if source[j].isdigit() and (source[j] != "0" or "." in found[1]):  # nothing is known of zeros that only fill up
             other = f"{source[:j]}{(int(source[j]) + 1) % 10}{source[j + 1 :]}"
             assert fails(shown, sources | {where: other}), other[found.start() : found.end()]
+
+
+@pytest.mark.parametrize(
+    ("craft", "where", "pattern"),
+    [
+        ("folded", "page", r"loss without penalties</th><td>([\d,]+)"), ("folded", "page", r"penalty of\s+([\d.]+)"),
+        ("folded", "page", r"trained with ([\d.]+)"), ("folded", "page", r"decay ([\d.]+)"),
+        ("folded", "page", r"warm-up of (\d+)"), ("folded", "page", r"times ([\d.]+) every"),
+        ("folded", "page", r"Over (\d) folds"),
+        ("stopped", "page", r"loss on rows held out</th><td>([\d,]+)"),
+        ("stopped", "mail", r"held out</td>\s*<td[^>]*>([\d,]+)"),
+        ("stopped", "page", r"weights kept</th><td>(\d+)"), ("stopped", "text", r"weights\s+of\s+epoch\s+(\d+)"),
+        ("stopped", "page", r"of (\d+) rows, drawn"), ("classes", "page", r"D², share of the loss saved</th><td>([\d.]+)"),
+        ("classes", "mail", r"loss saved</td>\s*<td[^>]*>([\d.]+)"), ("robust", "page", r"residual of ([\d.]+)"),
+        ("sparse", "page", r"L1 penalty</th><td>(\d+)"), ("adaptive", "page", r"weight decay ([\d.]+)"),
+        ("adaptive", "page", r"relative gap of\s+([\d.]+)"),
+    ],
+)  # fmt: skip
+def test_these_of_other_runs_are_noticed_too(
+    craft: str, where: str, pattern: str, told: dict[str, Item], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What penalties, folds, rows held out, other losses and other steps add is held against run.json digit by digit."""
+    shown, sources = everything(told[craft], line(told[craft].record, capsys))
+    found = re.search(pattern, sources[where])
+    assert found is not None
+    for j in range(*found.span(1)):
+        if (digit := sources[where][j]).isdigit() and (digit != "0" or "." in found[1]):
+            other = f"{sources[where][:j]}{(int(digit) + 1) % 10}{sources[where][j + 1 :]}"
+            assert fails(shown, sources | {where: other}), other[found.start() : found.end()]
+
+
+@pytest.mark.parametrize("craft", CRAFTS)
+def test_nothing_is_predicted_without_a_theory(craft: str, told: dict[str, Item], capsys: pytest.CaptureFixture[str]) -> None:
+    """The page says why no epoch is predicted, in the words of run.json, and has no number in that place."""
+    shown, _ = everything(told[craft], line(told[craft].record, capsys))
+    found = shown.record.diagnosis
+    assert found is not None
+    assert (False, None) == (found.theory, found.predicted_epochs)
+    assert [f"none: {found.reasons['predicted_epochs']}"] == shown.page.row("Prediction of each epoch", 1)
+    assert "predicted" not in " ".join(row[0] for table in shown.page.tables for row in table if row)
 
 
 @pytest.mark.server
