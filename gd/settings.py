@@ -73,7 +73,8 @@ class Training(BaseModel):
     precondition: Precondition = Field(
         "none",
         description="Scale the steps by the curvature: diagonal, each weight by its own, or whiten, by the whole of it, "
-        "after which no direction is slow. It is no longer plain descent, and the report says so.",
+        "after which least squares takes one step and other losses few, unless classes hardly overlap. It is no longer plain "
+        "descent, and the report says so.",
     )
     batch_size: int | None = Field(
         None, ge=1, description="Rows a step; an epoch then makes many steps, each on its own batch. All rows when empty."
@@ -161,6 +162,8 @@ class Training(BaseModel):
         for option, there in (
             ("--precondition", self.precondition != "none"), ("--batch-size", self.batch_size is not None),
             ("--learning-rate search", self.learning_rate == "search"), ("several learning rates", self.sweeps),
+            ("--l2 auto, whose cross-validation leaves it out", self.l2 == "auto"),
+            ("--folds, whose cross-validation leaves it out", self.folds is not None),
         ):  # fmt: skip
             if there:
                 return f"--l1 does not go with {option}"

@@ -55,6 +55,8 @@ REFUSED: tuple[tuple[Callable[[Made], bool], Callable[[Made], bool], tuple[str, 
     (has("l1"), has("batch_size"), ("--l1",), ("--batch-size",)),
     (has("l1"), has("learning_rate", "search"), ("--l1",), ("--learning-rate search",)),
     (has("l1"), sweeps, ("--l1",), ("several learning rates",)),
+    (has("l1"), has("l2", "auto"), ("--l1",), ("--l2 auto",)),
+    (has("l1"), has("folds"), ("--l1",), ("--folds",)),
     *(
         (when, other, (words,), (option,))
         for when, words in ((has("learning_rate", "search"), "--learning-rate search"), (sweeps, "several learning rates"))
