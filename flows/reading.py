@@ -6,6 +6,7 @@ moments, and rows while they are few, are kept and travel.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from collections.abc import Sequence
@@ -37,7 +38,7 @@ from gd.sampling import Sample
 from gd.scanning import Apart, Scan, scan
 from gd.settings import Training
 from gd.signs import Sign
-from gd.spilling import Scratch, Spilled, clear, scratches
+from gd.spilling import Scratch, Spilled, scratches
 from gd.splitting import Parting, partings
 from gd.stream import is_address, shown_name
 
@@ -49,14 +50,15 @@ _FORMAT = [
     *Sign._fields,
     *Format.model_fields,
 ]  # of what is kept; another is not read back
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _MOST_ROWS = 16 << 20  # bytes of rows that are kept with a file's moments
 _MOST_KEPT = 256 << 20  # bytes in all; the oldest go first
 
 
 def _may_pass(_task: Any, _run: Any, state: State[Any]) -> bool:
-    """Whether another try may help: a read that broke off, not a file that is wrong."""
+    """Whether another try may help: a read that broke off, not a file that is wrong, nor a disk without room for its rows."""
     error = state.result(raise_on_failure=False)
-    return isinstance(error, OSError) and not isinstance(error, DataError)
+    return isinstance(error, OSError) and not isinstance(error, DataError) and error.errno not in _FULL
 
 
 @task(
@@ -122,7 +124,6 @@ def read(
     alone = len(files) == 1 or training.method == "rows" or training.needs_rows  # rows do not travel
     one = Runner(workers=1) if alone and len(files) > 1 else runner
     cache = _Cache(reports / _CACHE, source, run, labels)
-    places = scratches(folder if alone else None, len(files))
     titles = [f"{name}: read" if len(files) == 1 else f"{name}: read {visible(shown_name(file), 100)}" for file in files]
 
     def scanned(at: Sequence[int], kinds: dict[int, dict[str, Holds]], parts: Sequence[Parting | None]) -> list[_Kept]:
@@ -151,12 +152,12 @@ def read(
                 found[j] = item
         return found
 
-    found = settled({}, partings(split, len(files)))
-    if split is not None and split.last is not None:  # only now it is known how many rows there are
-        scans = [item.scan for item in found]
-        found = settled({j: one.kinds for j, one in enumerate(scans)}, partings(split, len(files), cuts(scans, split.last)))
-    data = join([item.scan for item in found], source, name, split, labels=labels, folder=folder)
-    clear(folder)
+    with scratches(folder if alone else None, len(files)) as places:
+        found = settled({}, partings(split, len(files)))
+        if split is not None and split.last is not None:  # only now it is known how many rows there are
+            scans = [item.scan for item in found]
+            found = settled({j: one.kinds for j, one in enumerate(scans)}, partings(split, len(files), cuts(scans, split.last)))
+        data = join([item.scan for item in found], source, name, split, labels=labels, folder=folder)
     if all(item.run != run for item in found):
         since = max(item.run for item in found)
         data = replace(data, provenance=data.provenance.model_copy(update={"unchanged_since": since}))

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from gd.backends import Objective
+from gd.batches import part
 from gd.data import Array
 from gd.diagnosis import Spectrum, spectrum, surroundings
 from gd.optimizers import (
@@ -251,7 +252,7 @@ def _delta(design: Array, y: Array) -> float:
     optimum = spectrum(design, y).optimum
     if beyond(*design.shape):
         rows = drawn(len(y), _SAMPLED)
-        design, y = design[rows], y[rows]
+        design, y = part(design, rows), y[rows]
     r = y - design @ optimum
     for left in (r, y - np.median(y)):
         spread = float(np.median(np.abs(left - np.median(left)))) / _NORMAL or float(left.std())

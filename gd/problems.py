@@ -303,7 +303,7 @@ def in_blocks(make: Callable[[Array, Array], Problem], X: Array, y: Array) -> Pr
         return loss[()], gradient
 
     def hessian(theta: Array, X: Array, y: Array) -> Array:
-        H = np.zeros((p, p))
+        H = np.zeros((len(theta), len(theta)))
         for share, one in each(X, y):
             assert one.hessian is not None
             H += share * one.hessian(theta, *one.arrays)

@@ -11,7 +11,7 @@ from gd.data import Dataset, Encoding, Source, dataset_name
 from gd.dialect import Dialect
 from gd.joining import Held, Reading, cuts, join, unsettled
 from gd.scanning import KeepRows, Scan, scan
-from gd.spilling import clear, scratches
+from gd.spilling import scratches
 from gd.splitting import Parting, Split, partings
 from gd.stream import BLOCK, Progress, check_path
 
@@ -95,23 +95,21 @@ def read(
         OSError: if reading breaks off for a reason that another try may mend.
     """
     scans_of = partial(scan, source=source, keep_rows=keep_rows, threads=threads, progress=progress, block=block, labels=labels)
-    places = scratches(folder, len(files))
+    with scratches(folder, len(files)) as places:
 
-    def one(j: int, **how: Any) -> Scan:
-        return scans_of(files[j], scratch=places[j], **how)
+        def one(j: int, **how: Any) -> Scan:
+            return scans_of(files[j], scratch=places[j], **how)
 
-    def settled(scans: list[Scan], parts: Sequence[Parting | None]) -> list[Scan]:
-        while again := unsettled(scans, source):
-            for j, kinds in again.items():
-                scans[j] = one(j, kinds=kinds, parting=parts[j])
-        return scans
+        def settled(scans: list[Scan], parts: Sequence[Parting | None]) -> list[Scan]:
+            while again := unsettled(scans, source):
+                for j, kinds in again.items():
+                    scans[j] = one(j, kinds=kinds, parting=parts[j])
+            return scans
 
-    parts = partings(split, len(files))
-    scans = settled([one(j, parting=part) for j, part in enumerate(parts)], parts)
-    if split is not None and split.last is not None:
-        parts = partings(split, len(files), cuts(scans, split.last))
-        known = [first.kinds for first in scans]
-        scans = settled([one(j, kinds=kinds, parting=parts[j]) for j, kinds in enumerate(known)], parts)
-    found = join(scans, source, name or dataset_name(files[0]), split, labels=labels, folder=folder)
-    clear(folder)
-    return found
+        parts = partings(split, len(files))
+        scans = settled([one(j, parting=part) for j, part in enumerate(parts)], parts)
+        if split is not None and split.last is not None:
+            parts = partings(split, len(files), cuts(scans, split.last))
+            known = [first.kinds for first in scans]
+            scans = settled([one(j, kinds=kinds, parting=parts[j]) for j, kinds in enumerate(known)], parts)
+        return join(scans, source, name or dataset_name(files[0]), split, labels=labels, folder=folder)

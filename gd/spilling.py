@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +13,7 @@ import numpy as np
 
 from gd.arrays import Array
 
-__all__ = ["Keeping", "Scratch", "Spilled", "beyond", "clear", "mapped", "maps", "parts", "scratches", "write"]
+__all__ = ["Keeping", "Scratch", "Spilled", "beyond", "mapped", "maps", "parts", "scratches", "write"]
 
 MOST_BYTES = 64 << 20
 """Of a table that is held in memory; the rows of a larger one lie in files."""
@@ -89,14 +90,20 @@ def beyond(rows: int, columns: int) -> bool:
     return 8 * rows * columns > MOST_BYTES
 
 
-def scratches(folder: Path | None, files: int) -> list[Scratch | None]:
-    """Where the passes over so many files of one data set may put rows: all of them together hold no more than one."""
-    return [None if folder is None else Scratch(folder / _ROWS / str(j), MOST_BYTES // files) for j in range(files)]
+@contextmanager
+def scratches(folder: Path | None, files: int) -> Iterator[list[Scratch | None]]:
+    """Where the passes over so many files of one data set may put rows, which are gone afterwards.
 
-
-def clear(folder: Path | None) -> None:
-    """Remove what passes have put there."""
-    if folder is not None:
+    Args:
+        folder: that holds them; there is none, and all rows stay in memory, when None.
+        files: which together hold in memory what one alone may.
+    """
+    if folder is None:
+        yield [None] * files
+        return
+    try:
+        yield [Scratch(folder / _ROWS / str(j), MOST_BYTES // files) for j in range(files)]
+    finally:
         shutil.rmtree(folder / _ROWS, ignore_errors=True)
 
 
