@@ -6,6 +6,7 @@ moments, and rows while they are few, are kept and travel.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from collections.abc import Sequence
@@ -37,6 +38,7 @@ from gd.sampling import Sample
 from gd.scanning import Apart, Scan, scan
 from gd.settings import Training
 from gd.signs import Sign
+from gd.spilling import Scratch, Spilled, scratches
 from gd.splitting import Parting, partings
 from gd.stream import is_address, shown_name
 
@@ -48,14 +50,15 @@ _FORMAT = [
     *Sign._fields,
     *Format.model_fields,
 ]  # of what is kept; another is not read back
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _MOST_ROWS = 16 << 20  # bytes of rows that are kept with a file's moments
 _MOST_KEPT = 256 << 20  # bytes in all; the oldest go first
 
 
 def _may_pass(_task: Any, _run: Any, state: State[Any]) -> bool:
-    """Whether another try may help: a read that broke off, not a file that is wrong."""
+    """Whether another try may help: a read that broke off, not a file that is wrong, nor a disk without room for its rows."""
     error = state.result(raise_on_failure=False)
-    return isinstance(error, OSError) and not isinstance(error, DataError)
+    return isinstance(error, OSError) and not isinstance(error, DataError) and error.errno not in _FULL
 
 
 @task(
@@ -72,6 +75,7 @@ def read_file(
     key: str | None,
     parting: Parting | None = None,
     labels: bool = False,
+    scratch: Scratch | None = None,
 ) -> State[Any] | Scan:
     """One pass over one file; one of several is read by one thread, since the others have theirs.
 
@@ -81,7 +85,10 @@ def read_file(
     try:
         with FollowingBytes(label) as progress:
             threads = None if alone else 1
-            return scan(file, source, kinds, keep_rows=rows, threads=threads, progress=progress, parting=parting, labels=labels)
+            return scan(
+                file, source, kinds, keep_rows=rows, threads=threads, progress=progress, parting=parting, labels=labels,
+                scratch=scratch,
+            )  # fmt: skip
     except DataError as error:
         return Failed(message=visible(str(error), 2000), data=error)
 
@@ -123,7 +130,8 @@ def read(
         """These of the files, from the cache or by reading them."""
         calls = [
             {"label": titles[j], "file": files[j], "source": source, "training": training, "alone": alone,
-             "kinds": kinds.get(j), "key": cache.key(files[j], kinds.get(j), parts[j]), "parting": parts[j], "labels": labels}
+             "kinds": kinds.get(j), "key": cache.key(files[j], kinds.get(j), parts[j]), "parting": parts[j], "labels": labels,
+             "scratch": places[j]}
             for j in at
         ]  # fmt: skip
         found = {j: cache.recall(call) for j, call in zip(at, calls, strict=True) if call["key"] is not None}
@@ -144,11 +152,12 @@ def read(
                 found[j] = item
         return found
 
-    found = settled({}, partings(split, len(files)))
-    if split is not None and split.last is not None:  # only now it is known how many rows there are
-        scans = [item.scan for item in found]
-        found = settled({j: one.kinds for j, one in enumerate(scans)}, partings(split, len(files), cuts(scans, split.last)))
-    data = join([item.scan for item in found], source, name, split, labels=labels)
+    with scratches(folder if alone else None, len(files)) as places:
+        found = settled({}, partings(split, len(files)))
+        if split is not None and split.last is not None:  # only now it is known how many rows there are
+            scans = [item.scan for item in found]
+            found = settled({j: one.kinds for j, one in enumerate(scans)}, partings(split, len(files), cuts(scans, split.last)))
+        data = join([item.scan for item in found], source, name, split, labels=labels, folder=folder)
     if all(item.run != run for item in found):
         since = max(item.run for item in found)
         data = replace(data, provenance=data.provenance.model_copy(update={"unchanged_since": since}))
@@ -170,10 +179,11 @@ def _suffices(found: Scan, training: Training, alone: bool) -> bool:
     return found.values is not None or not (alone and keeps_rows(training, found.larger, len(found.columns)))
 
 
-def _size(found: Scan) -> int:
-    """Bytes of the rows that were kept."""
-    apart = found.held.values if found.held is not None else None
-    return sum(column.nbytes for column in (*(found.values or ()), *(apart or ())))
+def _may_travel(found: Scan) -> bool:
+    """Whether the rows that were kept are few, and none of them in a file of this run's."""
+    kept = [part for part in (found.values, found.held.values if found.held is not None else None) if part is not None]
+    within = [column.nbytes for part in kept if not isinstance(part, Spilled) for column in part]
+    return sum(within) <= _MOST_ROWS and not any(isinstance(part, Spilled) for part in kept)
 
 
 def _without_rows(found: Scan) -> Scan:
@@ -228,7 +238,7 @@ class _Cache:
                 known = self._store.read(key).result
                 if isinstance(known, _Kept):  # read again, because rows were wanted or it is not at a path
                     return replace(known, scan=found)
-            kept = _Kept(found if _size(found) <= _MOST_ROWS else _without_rows(found), self._run)
+            kept = _Kept(found if _may_travel(found) else _without_rows(found), self._run)
             self._store.write(kept, key=key)
             self._make_room()
         except Exception as error:  # noqa: BLE001  (a full disk, say, which the report will meet and name)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from flows.progress import Following
 from gd import archive, backends, problems
 from gd.archive import Draft
 from gd.backends import Objective
-from gd.batches import batches, bound, minibatch
+from gd.batches import batches, bound, minibatch, streamed, whole
 from gd.changes import since
 from gd.comparison import Comparison, compare, disturbed
 from gd.data import Array, Scaling, save_array
@@ -30,14 +31,16 @@ from gd.inference import infer
 from gd.joining import Held
 from gd.limits import check_design, check_target, check_values
 from gd.look import Look
+from gd.method import together
 from gd.model import model_of
 from gd.optimizers import line_search
 from gd.problems import Problem
-from gd.quality import FitCells, fit_quality
+from gd.quality import FitCells, fit_quality, residual_means
 from gd.reading import Reading
 from gd.record import CrossValidated, Fold, Record, Residuals, Run
 from gd.recording import epoch_log, trained
 from gd.settings import Training
+from gd.spilling import beyond, mapped, parts, write
 from gd.sweep import Sweep, grid, sweep
 from gd.training import Outcome, Progress, Trace, train
 from gd.validation import cross_validate, path
@@ -54,11 +57,11 @@ def prepare(name: str, draft: Draft, training: Training) -> float:
         scaling = data.moments.scaling(center=training.intercept)
     else:
         scaling = Scaling.none(len(data.provenance.features))
-    design, y = _matrices(data, scaling, training)
+    design, y = _matrices(data, scaling, training, draft.work / "design.npy")
     check_design(data, scaling, design, y, training)
     check_target(data, y, training)
     if data.held is not None:
-        held = _matrices(data.held, scaling, training)
+        held = _matrices(data.held, scaling, training, draft.work / "held-design.npy")
         check_target(data, held[1], training)
         save_array(draft.work / "held-design.npy", held[0])
         save_array(draft.work / "held-target.npy", held[1])
@@ -71,8 +74,15 @@ def prepare(name: str, draft: Draft, training: Training) -> float:
     return descent.rate
 
 
-def _matrices(part: Reading | Held, scaling: Scaling, training: Training) -> tuple[Array, Array]:
-    """Design matrix and targets: the rows themselves, or a few that no linear model can tell from them."""
+def _matrices(part: Reading | Held, scaling: Scaling, training: Training, path: Path) -> tuple[Array, Array]:
+    """Design matrix and targets: the rows themselves, or a few that no linear model can tell from them.
+
+    The matrix of more rows than memory is to hold is written to the path block by block, and mapped.
+    """
+    if part.rows is not None and beyond(n := len(part.rows.y), p := len(scaling.shift) + training.intercept):
+        X = part.rows.X
+        blocks = (problems.design(scaling.apply(X[rows]), training.intercept) for rows in parts(n, p))
+        return write(path, (n, p), blocks), part.rows.y
     if part.rows is not None:
         return problems.design(scaling.apply(part.rows.X), training.intercept), part.rows.y
     return part.moments.compressed(scaling, training.intercept)
@@ -106,10 +116,9 @@ def sweep_rates(name: str, backend: str, draft: Draft, training: Training) -> fl
     found = Spectrum.load(draft.work / "spectrum.npz")
     rates = training.learning_rate if isinstance(training.learning_rate, tuple) else grid(found.auto_rate, found.best_rate)
     descent = Descent.load(draft.work / "descent.npz", training)
-    problem = descent.problem(design.astype(kind, copy=False), y.astype(kind, copy=False))
     with Following(name, f"{backend}, {len(rates)} rates", training.epochs) as progress:
         swept = sweep(
-            _bind(backend, training)(problem),
+            whole(_bind(backend, training), descent.problem, design, y, kind),
             design.shape[1],
             rates,
             epochs=training.epochs,
@@ -130,7 +139,7 @@ def train_with(name: str, backend: str, draft: Draft, training: Training, learni
     with Following(name, backend, training.epochs) as progress:
         trace = _descend(draft, descent, bind, learning_rate, progress)
     trace.save(draft.work / f"trace-{backend}.npz")
-    stated = bind(descent.problem(_load(draft, "design"), _load(draft, "target")))
+    stated = whole(bind, descent.problem, _load(draft, "design"), _load(draft, "target"))
     check = check_gradient(stated, Spectrum.load(draft.work / "spectrum.npz"))
     return check.ratio, check.error
 
@@ -157,25 +166,31 @@ def _descend(
     """
     training = descent.training
     kind = np.dtype(training.dtype)
-    design, y = (_load(draft, name).astype(kind, copy=False) for name in ("design", "target"))
-    p = design.shape[1]
+    design, y = (_load(draft, name) for name in ("design", "target"))
+    n, p = design.shape
 
-    def ready(problem: Problem) -> Objective:
-        made = descent.bound(bind(problem), p)
+    def ready(made: Objective) -> Objective:
+        made = descent.bound(made, p)
         return disturbed(made, kind) if twin else made
 
-    objective, held, searched = ready(descent.problem(design, y)), None, list[float]()
+    objective, held, searched = ready(whole(bind, descent.problem, design, y, kind)), None, list[float]()
     if training.batch_size is not None:
-        parts = batches(len(y), training.batch_size, training.seed)
-        each = bound(ready, descent.problem, design, y, parts.parts)
-        optimizer = minibatch(descent.optimizer(rate, p, len(each)), each, parts.order)
+        neighbours = together(n, p) == "neighbours"
+        cut = batches(n, training.batch_size, training.seed, contiguous=neighbours)
+        if neighbours:
+            slices = [rows for rows in cut.parts if isinstance(rows, slice)]
+            each = streamed(bind, descent.problem, design, y, slices, kind)
+        else:
+            cast = (design.astype(kind, copy=False), y.astype(kind, copy=False))
+            each = bound(bind, descent.problem, *cast, cut.parts)
+        each = tuple(map(ready, each))
+        optimizer = minibatch(descent.optimizer(rate, p, len(each)), each, cut.order)
     elif training.learning_rate == "search":
         optimizer = line_search(objective, rate, searched.append)
     else:
         optimizer = descent.optimizer(rate, p)
     if (draft.work / "held-design.npy").exists():
-        apart = (_load(draft, name).astype(kind, copy=False) for name in ("held-design", "held-target"))
-        held = bind(descent.loss(*apart))
+        held = whole(bind, descent.loss, _load(draft, "held-design"), _load(draft, "held-target"), kind)
     trace = train(
         objective, p, optimizer, epochs=training.epochs, tolerance=training.stop_below, stop_early=training.stops_early,
         keep_weights=training.keep_weights, dtype=kind, held=held, patience=training.patience, progress=progress,
@@ -265,7 +280,7 @@ def _end(draft: Draft, descent: Descent, trace: Trace) -> tuple[float, float]:
     theta = trace.end.astype(np.float64)
 
     def loss(design: str, target: str) -> float:
-        problem = descent.loss(_load(draft, design), _load(draft, target))
+        problem = descent.in_blocks(_load(draft, design), _load(draft, target), penalised=False)
         with np.errstate(over="ignore", invalid="ignore"):
             return float(problem.value(theta, *problem.arrays))
 
@@ -297,15 +312,20 @@ def _counted(
     fit, trace = next((pair for pair in pairs if pair[0].outcome != Outcome.DIVERGED), (None, None))
     if fit is None or trace is None:
         return None
+    theta, of_all = trace.end.astype(np.float64), None
+    sample = data.sample if data.rows is None or data.rows.is_large else None
     if data.rows is not None:
         design, y, every = _load(draft, "design"), _load(draft, "target"), 1
-    elif data.sample is not None:
-        X, y, every = data.sample.rows[:, :-1], data.sample.rows[:, -1], 2**data.sample.level
-        design = problems.design(scaling.apply(X), training.intercept)
-    else:
+        if sample is not None:
+            of_all = residual_means(design, y, theta, training.loss)
+    elif sample is None:
         return None
-    theta = trace.end.astype(np.float64)
-    return fit_quality(fit, design, y, theta, moments=data.moments, scaling=scaling, every=every, loss=training.loss)
+    if sample is not None:
+        X, y, every = sample.rows[:, :-1], sample.rows[:, -1], 2**sample.level
+        design = problems.design(scaling.apply(X), training.intercept)
+    return fit_quality(
+        fit, design, y, theta, moments=data.moments, scaling=scaling, every=every, loss=training.loss, of_all=of_all
+    )
 
 
 def _together(rows: int) -> int:
@@ -315,4 +335,4 @@ def _together(rows: int) -> int:
 
 def _load(draft: Draft, name: str) -> Array:
     """An array of the draft, mapped and not read; it begins on a page."""
-    return np.asarray(np.load(draft.work / f"{name}.npy", mmap_mode="c"))
+    return mapped(draft.work / f"{name}.npy")

@@ -146,7 +146,8 @@ def train_here(name: str, source: Source, training: Training, reports: Path, *, 
     run = _run(source, training)
     draft = archive.begin(reports, name, run.id)
     labels, rows = training.loss == "logistic", partial(keeps_rows, training)
-    reading.read([source.path], source, name, keep_rows=rows, split=training.split, labels=labels).save(draft.work)
+    how: dict[str, Any] = {"split": training.split, "labels": labels, "folder": draft.work}
+    reading.read([source.path], source, name, keep_rows=rows, **how).save(draft.work)
     rate = prepare.fn(name, draft, training)
     if training.sweeps:
         rate, *_ = [sweep_rates.fn(name, backend, draft, training) for backend in training.backends]

@@ -6,13 +6,16 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from gd.backends import Objective
 from gd.data import Array
 from gd.optimizers import Optimizer
 from gd.problems import Problem, aligned
+from gd.spilling import beyond
+from gd.spilling import parts as neighbours
 
-__all__ = ["Batches", "Rows", "batches", "bound", "minibatch", "part"]
+__all__ = ["Batches", "Rows", "batches", "bound", "minibatch", "part", "streamed", "whole"]
 
 Rows = slice | Array
 """Neighbouring rows, or the numbers of some in ascending order, (k,)."""
@@ -94,6 +97,72 @@ def bound(
     return tuple(objective(make(part(X, rows), part(y, rows))) for rows in parts)
 
 
+def streamed(
+    objective: Callable[[Problem], Objective],
+    make: Callable[[Array, Array], Problem],
+    X: Array,
+    y: Array,
+    parts: Iterable[slice],
+    dtype: DTypeLike = np.float64,
+) -> tuple[Objective, ...]:
+    """One objective a batch, as `bound` gives them, of rows that memory is not to hold: each is bound whenever it is called.
+
+    What a backend copies, a loss prepares or the precision converts is then there for one batch at a time.
+
+    Args:
+        objective: what binds a problem, as `Backend.objective`.
+        make: the loss of some rows.
+        X: features, a column of ones last where there is an intercept, mapped as ``mode="c"``, (n, p).
+        y: targets, mapped in the same way, (n,).
+        parts: rows of each batch, neighbours.
+        dtype: that is computed in.
+    """
+    kind, alive = np.dtype(dtype), dict[int, Objective]()
+
+    def at(rows: slice) -> Objective:
+        def evaluate(theta: Array) -> tuple[Any, Array]:
+            one = objective(make(_cast(X[rows], kind), _cast(y[rows], kind)))
+            found = one(theta)
+            alive[rows.stop - rows.start] = one  # JAX forgets a program that nobody holds: the next of equal length needs it
+            return found
+
+        return evaluate
+
+    return tuple(map(at, parts))
+
+
+def whole(
+    objective: Callable[[Problem], Objective],
+    make: Callable[[Array, Array], Problem],
+    X: Array,
+    y: Array,
+    dtype: DTypeLike = np.float64,
+) -> Objective:
+    """One objective of all rows; of more than memory is to hold at once, the mean of those of blocks of them.
+
+    Args:
+        objective: what binds a problem, as `Backend.objective`.
+        make: the loss of some rows, a mean over them.
+        X: features, a column of ones last where there is an intercept, (n, p).
+        y: targets, (n,).
+        dtype: that is computed in.
+    """
+    blocks = neighbours(len(y), X.shape[1])
+    if not beyond(*X.shape) or len(blocks) == 1:
+        return objective(make(X.astype(dtype, copy=False), y.astype(dtype, copy=False)))
+    each, shares = streamed(objective, make, X, y, blocks, dtype), [(rows.stop - rows.start) / len(y) for rows in blocks]
+
+    def evaluate(theta: Array) -> tuple[Any, Array]:
+        loss: Any = 0.0
+        gradient = np.zeros(theta.shape)
+        for share, one in zip(shares, each, strict=True):
+            value, slope = one(theta)
+            loss, gradient = loss + share * value, gradient + share * slope
+        return loss, gradient.astype(theta.dtype, copy=False)
+
+    return evaluate
+
+
 def minibatch(inner: Optimizer, objectives: Sequence[Objective], order: Callable[[int], Array]) -> Optimizer:
     """One step of an optimizer after each batch, as one step an epoch: their sum.
 
@@ -128,6 +197,15 @@ def minibatch(inner: Optimizer, objectives: Sequence[Objective], order: Callable
         return total, (epoch + 1, inside)
 
     return Optimizer(lambda theta: (0, inner.init(theta)), update)
+
+
+def _cast(array: Array, kind: np.dtype[Any]) -> Array:
+    """In that precision: the array itself where it has it, else a column-major copy."""
+    if array.dtype == kind:
+        return array
+    copy = aligned(array.shape, kind)
+    copy[...] = array
+    return copy
 
 
 def _generator(seed: int, stream: int) -> np.random.Generator:

@@ -21,7 +21,7 @@ Facts = Mapping[str, Mapping[str, Any]]
 
 _NUMBERS = frozenset({"result", "weights"})  # of which the change is told in per cent
 _LARGEST = 5  # weights that a report names where none left its interval
-_AS_TRAINED = {"shift", "scale", "found_by", "devices"}  # of the features, and so of the data
+_AS_TRAINED = {"shift", "scale", "found_by", "devices", "batches"}  # of the features, and so of the data
 _BEFORE = 50  # runs that are looked at: ten of them may be evidence
 _COUNTS = {"epochs", "rows", "rows used", "bytes"}
 _TITLED = {  # what has a name for people, in the order of the report's own tables; what is not here follows

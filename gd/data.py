@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gd.dialect import MISSING, Dialect, Format
 from gd.refusal import DataError
+from gd.spilling import beyond, mapped, maps
 from gd.splitting import Split
 from gd.stream import check_path, is_address, lasting, redacted, remote
 from gd.table import Array, LeftOut
@@ -164,6 +165,11 @@ class Dataset:
     y: Array  # (n,), float64
     provenance: Provenance
 
+    @property
+    def is_large(self) -> bool:
+        """Whether the rows are more than memory is to hold at once."""
+        return beyond(len(self.y), self.X.shape[1] + 1)
+
     def save(self, folder: Path) -> None:
         """Write the arrays and their provenance into a folder, so that a path can travel and not a matrix."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -175,8 +181,7 @@ class Dataset:
     def load(cls, folder: Path) -> Dataset:
         """Map what `save` wrote; pages are read when they are touched."""
         provenance = Provenance.model_validate_json((folder / "provenance.json").read_bytes())
-        X, y = (np.asarray(np.load(folder / f"{name}.npy", mmap_mode="c")) for name in "Xy")
-        return cls(X, y, provenance)
+        return cls(mapped(folder / "X.npy"), mapped(folder / "y.npy"), provenance)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -231,8 +236,11 @@ def standardize(X: Array, center: bool) -> Scaling:
 def save_array(path: Path, array: Array) -> None:
     """Write an array as `np.save` does, but through Python's own file.
 
-    NumPy hands a file that it knows to C, which loses the last bytes on a full disk without a word.
+    NumPy hands a file that it knows to C, which loses the last bytes on a full disk without a word. An array that is this very
+    file, mapped, stands there already.
     """
+    if maps(array, path):
+        return
     with path.open("wb") as file:
         through: Any = SimpleNamespace(write=file.write)
         np.save(through, array)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from gd.backends import Objective
+from gd.batches import part
 from gd.data import Array
 from gd.diagnosis import Spectrum, spectrum, surroundings
 from gd.optimizers import (
@@ -31,8 +32,10 @@ from gd.optimizers import (
     warm_up,
 )
 from gd.optimum import minimum
-from gd.problems import Problem, huber, least_squares, logistic, notebook, poisson, ridge
+from gd.problems import Problem, huber, in_blocks, least_squares, logistic, notebook, poisson, ridge
+from gd.sampling import drawn
 from gd.settings import Training
+from gd.spilling import beyond
 from gd.theory import PLAIN, Law
 from gd.training import Outcome, train
 
@@ -42,6 +45,7 @@ _ROBUST = 1.345  # robust standard deviations: 95 % of the efficiency of least s
 _NORMAL = 0.6744897501960817  # median absolute deviation of the standard normal distribution
 _STEEPNESS = {"mse": 2.0, "notebook": 2.0, "huber": 1.0, "logistic": 0.25, "poisson": 1.0}  # largest curvature by ‖A‖²/n
 _FEW = 10.0  # epochs of all: no direction is waited for that is slower than so large a part of them
+_SAMPLED = 1 << 16  # rows
 _TRIED = 50  # epochs of a trial
 _HALVINGS = 50
 _ROUNDING = 1e-9  # of a loss: what a descent that begins at its minimum may rise by
@@ -86,6 +90,12 @@ class Descent:
         """What is minimised, but for an L1 penalty."""
         loss = self.loss(design, y)
         return ridge(loss, self.l2, self.penalised(design.shape[1])) if self.l2 else loss
+
+    def in_blocks(self, design: Array, y: Array, *, penalised: bool = True) -> Problem:
+        """The same for NumPy alone, of any number of rows; without the penalty where it is not to be in it."""
+        if self.training.loss == "notebook":  # whose gradient is no mean over the rows
+            return self.problem(design, y)
+        return in_blocks(self.problem if penalised else self.loss, design, y)
 
     def bound(self, objective: Objective, p: int) -> Objective:
         """An objective with all penalties, out of one that a backend has bound."""
@@ -188,7 +198,7 @@ def settle(training: Training, design: Array, y: Array, l2: float = 0.0) -> tupl
     penalised = draft.penalised(p)
     penalty = training.l1 * penalised
     quadratic = training.loss in {"mse", "notebook"} and not training.l1
-    loss = draft.problem(design, y)
+    loss = draft.in_blocks(design, y)
     found = spectrum(design, y, l2, penalised) if quadratic else surroundings(loss, design, penalty)
     P = _preconditioner(training, found, l2, penalised)
     seen = found if P is None else found.through(P)
@@ -235,8 +245,15 @@ def told_subgradients(optimizer: Optimizer, penalty: Array) -> Optimizer:
 
 
 def _delta(design: Array, y: Array) -> float:
-    """1.345 robust standard deviations of the residuals of least squares; of the target, where these are all but 0."""
-    r = y - design @ spectrum(design, y).optimum
+    """1.345 robust standard deviations of the residuals of least squares; of the target, where these are all but 0.
+
+    Where the rows are more than memory is to hold, the optimum is that of all and the residuals are those of a sample.
+    """
+    optimum = spectrum(design, y).optimum
+    if beyond(*design.shape):
+        rows = drawn(len(y), _SAMPLED)
+        design, y = part(design, rows), y[rows]
+    r = y - design @ optimum
     for left in (r, y - np.median(y)):
         spread = float(np.median(np.abs(left - np.median(left)))) / _NORMAL or float(left.std())
         if spread > 1e-12 * float(np.abs(y).max(initial=0.0)):
@@ -300,7 +317,8 @@ def _rate(
     if training.adaptive:
         p = design.shape[1]
         with np.errstate(over="ignore", invalid="ignore"):
-            _, gradient = draft.problem(design, y).value_and_gradient(np.zeros(p), *draft.problem(design, y).arrays)
+            problem = draft.in_blocks(design, y)
+            _, gradient = problem.value_and_gradient(np.zeros(p), *problem.arrays)
         begun = 0.1 if training.optimizer == "rmsprop" else 1.0  # √(1 - ρ): its first step is ten times as long as its rate
         steps = -(-len(y) // training.batch_size) if training.batch_size is not None else 1
         return begun * rate * (float(np.abs(gradient).max()) or 1.0) / steps, "first-step"
@@ -332,7 +350,7 @@ def _batch_rate(size: int, draft: Descent, design: Array, seen: Spectrum, steepe
 def _tried(descent: Descent, design: Array, y: Array) -> Descent:
     """The same with a rate at which the first epochs do not end above the first loss, halved until it is."""
     p, rate = design.shape[1], descent.rate
-    problem = descent.problem(design, y)
+    problem = descent.in_blocks(design, y)
 
     def plain(theta: Array) -> tuple[Any, Array]:
         value, gradient = problem.value_and_gradient(theta, *problem.arrays)
@@ -352,6 +370,5 @@ def _tried(descent: Descent, design: Array, y: Array) -> Descent:
 
 def _null_loss(draft: Descent, design: Array, y: Array) -> float:
     """The least loss of a model without features: of its intercept alone, or of none."""
-    ones = np.ones((len(y), 1))
-    loss = draft.loss(ones, y)
+    loss = in_blocks(lambda rows, y: draft.loss(np.ones((len(rows), 1)), y), design, y)
     return minimum(loss, 1).loss if draft.training.intercept else float(loss.value(np.zeros(1), *loss.arrays))

@@ -12,7 +12,7 @@ import numpy as np
 from gd.backends import Objective
 from gd.data import Array
 from gd.optimum import minimum
-from gd.problems import Problem, least_squares, ridge
+from gd.problems import Problem, in_blocks, least_squares, ridge
 from gd.theory import PLAIN, Law
 from gd.training import Trace
 
@@ -170,7 +170,7 @@ def spectrum(X: Array, y: Array, l2: float = 0.0, penalised: Array | None = None
     n, p = X.shape
     R = _triangle(X, y)
     predictions = R[:p, :p] / math.sqrt(n)
-    problem = least_squares(X, y)
+    problem = in_blocks(least_squares, X, y)
     if l2:
         assert penalised is not None
         problem = ridge(problem, l2, penalised)
@@ -212,7 +212,7 @@ def surroundings(problem: Problem, X: Array, penalty: Array | None = None) -> Sp
     values, vectors = np.linalg.eigh((H + H.T) / 2)
     values = np.where(values <= values[-1] * max(n, p) * float(np.finfo(np.float64).eps), 0.0, values)
     root = (vectors * np.sqrt(values / 2)).T
-    predictions = _triangle(X, np.zeros(n))[:p, :p] / math.sqrt(n)
+    predictions = _triangle(X, np.broadcast_to(0.0, n))[:p, :p] / math.sqrt(n)
     start = -(vectors.T @ found.theta)
     return Spectrum(values, vectors, found.theta, found.loss, start, root, predictions, quadratic=False, attained=found.finite)
 

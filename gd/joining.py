@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial, reduce
@@ -24,6 +24,7 @@ from gd.remedies import leave_out, remedy
 from gd.sampling import Sample, merge_samples
 from gd.scanning import Scan
 from gd.signs import merge, remarks
+from gd.spilling import Spilled, beyond, parts, write
 from gd.splitting import Split
 from gd.table import LeftOut
 
@@ -91,7 +92,7 @@ class Reading:
         self.moments.save(folder / "moments.npz")
         if self.rows is not None:
             self.rows.save(folder)
-        elif self.sample is not None:
+        if self.sample is not None and (self.rows is None or self.rows.is_large):
             self.sample.save(folder / "sample.npz")
         if self.held is not None:
             self.held.save(folder / "held")
@@ -214,7 +215,15 @@ def cuts(scans: Sequence[Scan], share: float) -> list[int]:
     return [min(max(left - sum(used[:j]), 0), rows) for j, rows in enumerate(used)]
 
 
-def join(scans: Sequence[Scan], source: Source, name: str, split: Split | None = None, *, labels: bool = False) -> Reading:
+def join(
+    scans: Sequence[Scan],
+    source: Source,
+    name: str,
+    split: Split | None = None,
+    *,
+    labels: bool = False,
+    folder: Path | None = None,
+) -> Reading:
     """One data set out of the passes over its files.
 
     Args:
@@ -223,6 +232,7 @@ def join(scans: Sequence[Scan], source: Source, name: str, split: Split | None =
         name: of the data set.
         split: by which the passes told the rows apart.
         labels: whether the target is one of two classes, which become 0 and 1.
+        folder: where rows that memory is not to hold are written, as `Reading.save` would, and mapped; none are when None.
 
     Raises:
         DataError: if fewer than two rows are complete, or no feature is left; if no row is held out where some were to be, or
@@ -302,9 +312,11 @@ def join(scans: Sequence[Scan], source: Source, name: str, split: Split | None =
     rows_of = partial(_dataset, order=order, kept=kept, counted=(origin, size), provenance=provenance)
     held = None
     if data.held is not None:
-        apart = rows_of([one.held.values if one.held is not None else None for one in scans])
+        apart = rows_of([one.held.values if one.held is not None else None for one in scans], folder=folder and folder / "held")
         held = Held(data.held, apart, data.held_sample)
-    return Reading(data.trained, provenance, rows_of([one.values for one in scans]), data.sample, held, data.folds)
+    return Reading(
+        data.trained, provenance, rows_of([one.values for one in scans], folder=folder), data.sample, held, data.folds
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -445,18 +457,30 @@ def _remarks(scans: Sequence[Scan], features: Sequence[str], target: str, dialec
 
 
 def _dataset(
-    parts: Sequence[tuple[Array, ...] | None],
+    of: Sequence[tuple[Array, ...] | Spilled | None],
     order: Sequence[Sequence[int]],
     kept: Sequence[int],
     counted: tuple[Array, Array],
     provenance: Provenance,
+    folder: Path | None,
 ) -> Dataset | None:
     """The rows themselves, where every pass kept them; each column is counted from an origin in units of a size."""
     origin, size = counted
-    values = [one for one in parts if one is not None]
-    if len(values) < len(parts):
+    values = [one.mapped().T if isinstance(one, Spilled) else one for one in of if one is not None]
+    if len(values) < len(of):
         return None
-    X = np.empty((sum(len(one[0]) for one in values), len(kept)), order="F")
+    n = sum(len(one[0]) for one in values)
+    if folder is not None and beyond(n, len(kept) + 1):
+
+        def blocks(columns: Sequence[int]) -> Iterator[Array]:
+            for one, at in zip(values, order, strict=True):
+                for rows in parts(len(one[0]), len(columns), cached=True):
+                    block = np.column_stack([one[at[j]][rows] for j in columns])
+                    yield (block - origin[columns]) / size[columns]
+
+        X = write(folder / "X.npy", (n, len(kept)), blocks(kept))
+        return Dataset(X, write(folder / "y.npy", (n,), (block[:, 0] for block in blocks([-1]))), provenance)
+    X = np.empty((n, len(kept)), order="F")
     for j, column in enumerate(kept):
         X[:, j] = np.concatenate([one[at[column]] for one, at in zip(values, order, strict=True)])
         X[:, j] = (X[:, j] - origin[column]) / size[column]

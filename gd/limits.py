@@ -12,6 +12,7 @@ from gd.notation import visible
 from gd.reading import Reading
 from gd.refusal import DataError
 from gd.settings import Training
+from gd.spilling import parts
 
 __all__ = ["check_design", "check_target", "check_values"]
 
@@ -84,6 +85,13 @@ def check_target(data: Reading, y: Array, training: Training) -> None:
     Raises:
         DataError: naming the column.
     """
+    if training.loss not in {"logistic", "poisson"}:
+        return
+    for rows in parts(len(y), 1):
+        _check_rows(data, y[rows], training)
+
+
+def _check_rows(data: Reading, y: Array, training: Training) -> None:
     if training.loss == "logistic" and len(wrong := y[(y != 0) & (y != 1)]):
         problem = f"the logistic loss is of a target of two values, and {wrong[0]:g} is one of more."
         raise _refused(data, data.provenance.target, problem, "minimise the mean squared error with --loss mse.")

@@ -1,14 +1,16 @@
-"""Rows or moments: the one place where that is chosen."""
+"""Rows or moments, and which rows stand together in a batch: the one place where that is chosen."""
 
 from __future__ import annotations
 
-from gd.settings import Training
+from typing import Literal
 
-__all__ = ["keeps_rows"]
+from gd.settings import Training
+from gd.spilling import beyond
+
+__all__ = ["keeps_rows", "together"]
 
 _PER_ELEMENT = 0.7e-9  # seconds that an epoch costs for each number in the rows; measured on 10⁶ × 10, in either backend
 _LITTLE = 1.0  # seconds
-_MOST_BYTES = 64 << 20
 
 
 def keeps_rows(training: Training, rows: int, columns: int) -> bool:
@@ -29,4 +31,14 @@ def keeps_rows(training: Training, rows: int, columns: int) -> bool:
         return True
     size = rows * columns
     descents = training.epochs * len(training.backends) * (1 + training.rates_tried)
-    return size * descents * _PER_ELEMENT <= _LITTLE and size * 8 <= _MOST_BYTES
+    return size * descents * _PER_ELEMENT <= _LITTLE and not beyond(rows, columns)
+
+
+def together(rows: int, columns: int) -> Literal["drawn", "neighbours"]:
+    """Which rows stand together in a batch: some that are drawn, or neighbours where memory is not to hold them all.
+
+    Args:
+        rows: that are trained on.
+        columns: of the design matrix.
+    """
+    return "neighbours" if beyond(rows, columns) else "drawn"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from gd.data import Array, Scaling
 from gd.moments import Moments
+from gd.spilling import beyond, parts
 
 __all__ = [
     "LOSSES",
@@ -19,6 +20,7 @@ __all__ = [
     "expected",
     "from_moments",
     "huber",
+    "in_blocks",
     "least_squares",
     "logistic",
     "notebook",
@@ -269,6 +271,45 @@ def poisson(X: Array, y: Array) -> Problem:
         return np.asarray(X.T @ (X * (np.exp(X @ theta) * per_row)[:, None]))
 
     return Problem((X, y, saturated), value, value_and_gradient, hessian)
+
+
+def in_blocks(make: Callable[[Array, Array], Problem], X: Array, y: Array) -> Problem:
+    """The same loss; of more rows than memory is to hold at once, as the mean of those of blocks of them, one after the other.
+
+    What a loss and its derivatives allocate for each row is then allocated for a block. For NumPy alone.
+
+    Args:
+        make: the loss of some rows, a mean over them.
+        X: features, a column of ones last where there is an intercept, (n, p).
+        y: targets, (n,).
+    """
+    n, p = X.shape
+    blocks = parts(n, p)
+    if not beyond(n, p) or len(blocks) == 1:
+        return make(X, y)
+
+    def each(X: Array, y: Array) -> Iterator[tuple[float, Problem]]:
+        for rows in blocks:
+            yield (rows.stop - rows.start) / n, make(X[rows], y[rows])
+
+    def value(theta: Any, X: Any, y: Any) -> Any:
+        return sum(share * one.value(theta, *one.arrays) for share, one in each(X, y))
+
+    def value_and_gradient(theta: Array, X: Array, y: Array) -> tuple[Any, Array]:
+        loss, gradient = np.zeros(theta.shape[:-1]), np.zeros(theta.shape)
+        for share, one in each(X, y):
+            found, slope = one.value_and_gradient(theta, *one.arrays)
+            loss, gradient = loss + share * found, gradient + share * slope
+        return loss[()], gradient
+
+    def hessian(theta: Array, X: Array, y: Array) -> Array:
+        H = np.zeros((len(theta), len(theta)))
+        for share, one in each(X, y):
+            assert one.hessian is not None
+            H += share * one.hessian(theta, *one.arrays)
+        return H
+
+    return Problem((X, y), value, value_and_gradient, hessian)
 
 
 def ridge(problem: Problem, penalty: float, penalised: ArrayLike) -> Problem:

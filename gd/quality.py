@@ -13,8 +13,9 @@ from gd.data import Array, Scaling
 from gd.moments import Moments
 from gd.problems import expected
 from gd.record import Fit, Residuals
+from gd.spilling import parts
 
-__all__ = ["DRAWINGS", "SINGLE_ROWS", "Cells", "FitCells", "fit_quality", "from_csv", "to_csv"]
+__all__ = ["DRAWINGS", "SINGLE_ROWS", "Cells", "FitCells", "fit_quality", "from_csv", "residual_means", "to_csv"]
 
 SINGLE_ROWS = 1000  # up to so many are drawn one by one
 DRAWINGS = ("residuals", "distribution", "predicted")
@@ -40,7 +41,16 @@ FitCells = dict[str, Cells]
 
 
 def fit_quality(
-    fit: Fit, design: Array, y: Array, theta: Array, *, moments: Moments, scaling: Scaling, every: int = 1, loss: str = "mse"
+    fit: Fit,
+    design: Array,
+    y: Array,
+    theta: Array,
+    *,
+    moments: Moments,
+    scaling: Scaling,
+    every: int = 1,
+    loss: str = "mse",
+    of_all: tuple[float, float] | None = None,
 ) -> tuple[Residuals, FitCells] | None:
     """Count the rows by fitted value and residual, and by fitted and actual value; None where they are not finite.
 
@@ -52,7 +62,8 @@ def fit_quality(
         moments: of all rows, from which the mean residual follows.
         scaling: under which it was trained.
         every: one row of so many is in the sample.
-        loss: which was minimised; but for the mean squared error, these are all rows.
+        loss: which was minimised; but for the mean squared error, these are all rows, or `of_all` is known.
+        of_all: mean of all residuals, and of their squares, as `residual_means` gives them.
     """
     if fit.loss is None or not len(y):
         return None
@@ -64,7 +75,7 @@ def fit_quality(
         mean = float(moments.means[-1] - middle @ theta[:features] - theta[features:].sum())
         square = fit.loss if fit.unpenalised_loss is None else fit.unpenalised_loss
         if loss not in {"mse", "notebook"}:
-            mean, square = float(residual.mean()), float(residual @ residual) / len(y)
+            mean, square = of_all or (float(residual.mean()), float(residual @ residual) / len(y))
         finite = np.isfinite(np.ptp(fitted)) and np.isfinite(np.ptp(residual)) and np.isfinite(np.ptp(y))
         if not (finite and math.isfinite(mean)):
             return None
@@ -94,6 +105,23 @@ def fit_quality(
         height = np.column_stack([np.zeros(used.sum()), rows[used]])
         cells["distribution"] = Cells(np.column_stack([edges[:-1], edges[1:]])[used], height, rows[used])
     return found, cells
+
+
+def residual_means(design: Array, y: Array, theta: Array, loss: str) -> tuple[float, float]:
+    """Mean of the residuals of all rows, and of their squares, block by block.
+
+    Args:
+        design: of all rows, (n, p).
+        y: their targets, (n,).
+        theta: the weights, (p,).
+        loss: which was minimised.
+    """
+    total = square = 0.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        for rows in parts(*design.shape):
+            residual = y[rows] - expected(loss, design[rows] @ theta)
+            total, square = total + float(residual.sum()), square + float(residual @ residual)
+    return total / len(y), square / len(y)
 
 
 def to_csv(cells: FitCells) -> str:

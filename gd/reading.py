@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from gd.data import Dataset, Encoding, Source, dataset_name
 from gd.dialect import Dialect
 from gd.joining import Held, Reading, cuts, join, unsettled
 from gd.scanning import KeepRows, Scan, scan
+from gd.spilling import scratches
 from gd.splitting import Parting, Split, partings
 from gd.stream import BLOCK, Progress, check_path
 
@@ -69,6 +71,7 @@ def read(
     block: int = BLOCK,
     split: Split | None = None,
     labels: bool = False,
+    folder: Path | None = None,
 ) -> Reading:
     """Read the files of one data set one after the other: one pass each, memory for a few blocks.
 
@@ -84,23 +87,29 @@ def read(
         block: bytes of text that are parsed at once.
         split: which rows are held out, and into how many folds the others are split; all are trained on when None.
         labels: whether the target is one of two classes, texts or numbers, of which the larger becomes 1 and the other 0.
+        folder: for rows that are kept and are too many for memory, which are then mapped: `Reading.save` them there, too. All
+            are in memory when None.
 
     Raises:
         DataError: if they cannot be used, naming file, line, column and remedy.
         OSError: if reading breaks off for a reason that another try may mend.
     """
-    one = partial(scan, source=source, keep_rows=keep_rows, threads=threads, progress=progress, block=block, labels=labels)
+    scans_of = partial(scan, source=source, keep_rows=keep_rows, threads=threads, progress=progress, block=block, labels=labels)
+    with scratches(folder, len(files)) as places:
 
-    def settled(scans: list[Scan], parts: Sequence[Parting | None]) -> list[Scan]:
-        while again := unsettled(scans, source):
-            for j, kinds in again.items():
-                scans[j] = one(files[j], kinds=kinds, parting=parts[j])
-        return scans
+        def one(j: int, **how: Any) -> Scan:
+            return scans_of(files[j], scratch=places[j], **how)
 
-    parts = partings(split, len(files))
-    scans = settled([one(file, parting=part) for file, part in zip(files, parts, strict=True)], parts)
-    if split is not None and split.last is not None:
-        parts = partings(split, len(files), cuts(scans, split.last))
-        known = [first.kinds for first in scans]
-        scans = settled([one(files[j], kinds=kinds, parting=parts[j]) for j, kinds in enumerate(known)], parts)
-    return join(scans, source, name or dataset_name(files[0]), split, labels=labels)
+        def settled(scans: list[Scan], parts: Sequence[Parting | None]) -> list[Scan]:
+            while again := unsettled(scans, source):
+                for j, kinds in again.items():
+                    scans[j] = one(j, kinds=kinds, parting=parts[j])
+            return scans
+
+        parts = partings(split, len(files))
+        scans = settled([one(j, parting=part) for j, part in enumerate(parts)], parts)
+        if split is not None and split.last is not None:
+            parts = partings(split, len(files), cuts(scans, split.last))
+            known = [first.kinds for first in scans]
+            scans = settled([one(j, kinds=kinds, parting=parts[j]) for j, kinds in enumerate(known)], parts)
+        return join(scans, source, name or dataset_name(files[0]), split, labels=labels, folder=folder)

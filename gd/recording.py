@@ -19,6 +19,7 @@ from gd.diagnosis import Diagnosis, Spectrum, excess
 from gd.dialect import Dialect
 from gd.inference import Estimates
 from gd.look import Look
+from gd.method import together
 from gd.notation import legible
 from gd.reading import Reading
 from gd.record import (
@@ -167,10 +168,12 @@ def trained(
         )
     )
     every = max(trace.keep_weights for trace in traces)
+    n, p = reading.moments.n, len(reading.provenance.features) + training.intercept
+    batches: Literal["drawn", "neighbours"] | None = None if training.batch_size is None else together(n, p)
     return Record(
         run=run,
         dataset=reading.provenance,
-        training=_settings(training, diagnosis.rate, scaling, reading.method, every, descent, devices),
+        training=_settings(training, diagnosis.rate, scaling, reading.method, every, descent, devices, batches),
         fits=fits,
         comparison=_agreement(comparison),
         diagnosis=_findings(diagnosis, reading, training, scaling, traces),
@@ -292,6 +295,7 @@ def _settings(
     every: int | None,
     descent: Descent | None = None,
     devices: dict[str, str] | None = None,
+    batches: Literal["drawn", "neighbours"] | None = None,
 ) -> Settings:
     factor, planned = training.schedule_factor, training.planned
     if factor == "auto":
@@ -315,6 +319,7 @@ def _settings(
         warm_up=training.warm_up,
         precondition=training.precondition,
         batch_size=training.batch_size,
+        batches=batches,
         seed=training.seed,
         validation=training.validation,
         patience=training.patience,

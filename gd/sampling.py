@@ -10,7 +10,7 @@ import numpy as np
 
 from gd.arrays import Array
 
-__all__ = ["MOST", "Sample", "merge_samples"]
+__all__ = ["MOST", "Sample", "drawn", "merge_samples"]
 
 MOST = 8192  # rows
 _VALUES = 1 << 18  # that are kept at most, and so fewer rows of many columns; but
@@ -93,6 +93,14 @@ def chosen(first: int, until: int, level: int) -> Array:
     for deeper in range(level, 0, -1):
         rows = 2 * rows + _half(rows, deeper)
     return rows[(rows >= first) & (rows < until)].astype(np.int64)
+
+
+def drawn(rows: int, most: int) -> Array:
+    """The numbers of so many of a table's rows, at most, ascending; all of them where there are no more."""
+    level = 0
+    while _count(rows, level) > most:
+        level += 1
+    return chosen(0, rows, level)
 
 
 def _half(pairs: Array, level: int) -> Array:

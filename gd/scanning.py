@@ -23,6 +23,7 @@ from gd.remedies import leave_out, remedy
 from gd.sampling import Sample
 from gd.signs import EXACT, Sign
 from gd.signs import merge as merge_signs
+from gd.spilling import Keeping, Scratch, Spilled
 from gd.splitting import Count, Parting
 from gd.stream import BLOCK, Progress, redacted, shown_name
 from gd.table import As, Cells, Text, choose
@@ -48,7 +49,7 @@ class Apart:
 
     moments: Moments
     sample: Sample
-    values: tuple[Array, ...] | None  # columns, each (rows held out,), where rows were kept
+    values: tuple[Array, ...] | Spilled | None  # columns, each (rows held out,), where rows were kept
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,7 +72,7 @@ class Scan:
     moments: Moments  # of the rows without a gap that are not held out: the columns of numbers, the target last
     columns: tuple[str, ...]  # names of the columns of `moments`
     sample: Sample  # of the same rows and columns
-    values: tuple[Array, ...] | None  # these columns, each (rows used,), where they were kept
+    values: tuple[Array, ...] | Spilled | None  # these columns, each (rows used,), where they were kept
     held: Apart | None = None  # the rows that are held out, where any are to be
     folds: tuple[Moments, ...] = ()  # of `moments`, where there are folds
     labels: tuple[tuple[str, int], ...] = ()  # of a target of classes: its distinct values, two at most, and their lines
@@ -98,6 +99,7 @@ def scan(
     block: int = BLOCK,
     parting: Parting | None = None,
     labels: bool = False,
+    scratch: Scratch | None = None,
 ) -> Scan:
     """Read one file, again where its first rows gave a wrong idea of what a column holds.
 
@@ -111,6 +113,7 @@ def scan(
         block: bytes of text that are parsed at once.
         parting: which rows are held out, and into which folds the others go; all are used together when None.
         labels: whether the target is one of two classes: two texts become 0 and 1, in their sorted order.
+        scratch: where rows go that are kept and are too many for memory; all stay in memory when None.
 
     Raises:
         DataError: if the file cannot be used.
@@ -120,7 +123,7 @@ def scan(
     given = dict(kinds or {})
     known = given
     for _ in range(_MOST_PASSES):
-        one = _Pass(file, source, known, keep_rows, threads or cores(), progress, block, parting, labels)
+        one = _Pass(file, source, known, keep_rows, threads or cores(), progress, block, parting, labels, scratch)
         one.run()
         found = one.judge() | given
         if all(found[column].gives_the_same_rows(kind) for column, kind in one.kinds.items()):
@@ -186,6 +189,7 @@ class _Pass:
         block: int,
         parting: Parting | None,
         labels: bool,
+        scratch: Scratch | None,
     ) -> None:
         self._texts = Texts(file, source.dialect, (source.target, *(source.features or ())), progress=progress, block=block)
         self._feed = self._texts.feed
@@ -202,8 +206,8 @@ class _Pass:
         self._moments: tuple[Moments, ...] = ()
         self._sample: Sample | None = None
         self._held_sample: Sample | None = None
-        self._values: list[tuple[Array, ...]] | None = []
-        self._held_values: list[tuple[Array, ...]] = []
+        self._kept: Keeping | None = Keeping(scratch)
+        self._held_kept = Keeping(scratch and scratch._replace(file=scratch.file.with_name(f"{scratch.file.name}-held")))
         self._rows = self._dropped = self._first_line = 0
         self._lines: list[int] = []
         self._last: Text | None = None
@@ -369,15 +373,17 @@ class _Pass:
             self._sample = (self._sample or Sample.none(len(part.values))).extended(part.values)
         if part.held is not None:
             self._held_sample = (self._held_sample or Sample.none(len(part.held))).extended(part.held)
-        if self._values is None:
+        if self._kept is None:
             return
         used, apart = self._rows - self._dropped, self._moments[-1].n if self._holds_out else 0
         if part.values is None or self._keep_rows is None or not self._keep_rows(max(used - apart, apart), len(self._columns)):
-            self._values, self._held_values = None, []
+            self._kept.drop()
+            self._held_kept.drop()
+            self._kept = None
         else:
-            self._values.append(part.values)
+            self._kept.add(part.values)
             if part.held is not None:
-                self._held_values.append(part.held)
+                self._held_kept.add(part.held)
 
     @property
     def _holds_out(self) -> bool:
@@ -444,13 +450,11 @@ class _Pass:
 
     def result(self, kinds: dict[str, Holds]) -> Scan:
         """What was found, once every column was taken for what it is."""
-        values = None
-        if self._values is not None and self._keep_rows is not None:
-            values = tuple(np.concatenate(column) for column in zip(*self._values, strict=True))
+        values = self._kept.result() if self._kept is not None and self._keep_rows is not None else None
         moments, held = self._moments, None
         if self._holds_out:
             moments, apart = moments[:-1], moments[-1]
-            kept = None if values is None else tuple(np.concatenate(column) for column in zip(*self._held_values, strict=True))
+            kept = None if values is None else self._held_kept.result()
             held = Apart(apart, self._held_sample or Sample.none(len(self._columns)), kept)
         texts = {column: tally.first_wrong[0][1] for column, tally in self._tallies.items() if tally.first_wrong}
         target = self._source.target

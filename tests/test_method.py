@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gd.method import keeps_rows
+from gd.method import keeps_rows, together
 from gd.settings import Training, preset
 
 
@@ -42,3 +42,8 @@ def test_more_rows_never_bring_them_back(rows: int, more: int, columns: int, epo
     """For every table: what was dropped while a file was read is not asked for at its end."""
     training = Training(epochs=epochs)
     assert keeps_rows(training, rows, columns) or not keeps_rows(training, rows + more, columns)
+
+
+def test_which_rows_make_a_batch() -> None:
+    """Drawn ones from a table of 64 MB at most, neighbours of a larger one."""
+    assert ["drawn", "neighbours"] == [together(rows, 8) for rows in (1 << 20, (1 << 20) + 1)]

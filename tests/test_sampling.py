@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gd.data import Source
-from gd.sampling import MOST, Sample, chosen, merge_samples
+from gd.sampling import MOST, Sample, chosen, drawn, merge_samples
 from gd.scanning import scan
 
 
@@ -66,6 +66,16 @@ def test_many_columns_are_fewer_rows() -> None:
     for q, rows in ((32, 8192), (128, 2048), (2048, 512)):
         sample = sampled(20_000, [7777], q)
         assert rows / 2 <= len(sample.rows) <= rows
+
+
+@given(rows=st.integers(0, 10**6), most=st.integers(1, 2000))
+def test_so_many_rows_are_drawn(rows: int, most: int) -> None:
+    """For every table: all of them, or at most so many and hardly less than half of that, each once and in order."""
+    found = drawn(rows, most)
+    assert len(found) <= most
+    assert len(found) == rows or len(found) >= most // 2 - 1
+    assert (np.diff(found) > 0).all()
+    assert rows > most or (found == np.arange(rows)).all()
 
 
 @pytest.mark.parametrize("threads", [1, 4])
