@@ -85,7 +85,9 @@ class Settings(_Part):
     warm_up: int = 0
     precondition: Precondition = "none"
     batch_size: int | None = None
-    batches: Literal["drawn", "neighbours"] | None = None  # which rows stand together; None without batches, and in older records
+    batches: Literal["drawn", "neighbours"] | None = (
+        None  # which rows stand together; None without batches, and in older records
+    )
     seed: int = 0
     epochs: int
     tolerance: float
