@@ -289,7 +289,7 @@ from flows import training_report as flow
 from gd import archive, spilling
 from gd.data import Source
 from gd.reading import read
-from gd.record import failed
+from gd.recording import failed
 from gd.settings import Training
 from pathlib import Path
 
