@@ -591,8 +591,10 @@ def test_these_are_noticed_whatever_digit_is_changed(
     [
         ("folded", "page", r"loss without penalties</th><td>([\d,]+)"), ("folded", "page", r"penalty of\s+([\d.]+)"),
         ("folded", "page", r"trained with ([\d.]+)"), ("folded", "page", r"decay ([\d.]+)"),
-        ("folded", "page", r"warm-up of (\d+)"), ("folded", "page", r"times ([\d.]+) every"), ("folded", "page", r"Over (\d) folds"),
-        ("stopped", "page", r"loss on rows held out</th><td>([\d,]+)"), ("stopped", "mail", r"held out</td>\s*<td[^>]*>([\d,]+)"),
+        ("folded", "page", r"warm-up of (\d+)"), ("folded", "page", r"times ([\d.]+) every"),
+        ("folded", "page", r"Over (\d) folds"),
+        ("stopped", "page", r"loss on rows held out</th><td>([\d,]+)"),
+        ("stopped", "mail", r"held out</td>\s*<td[^>]*>([\d,]+)"),
         ("stopped", "page", r"weights kept</th><td>(\d+)"), ("stopped", "text", r"weights\s+of\s+epoch\s+(\d+)"),
         ("stopped", "page", r"of (\d+) rows, drawn"), ("classes", "page", r"D², share of the loss saved</th><td>([\d.]+)"),
         ("classes", "mail", r"loss saved</td>\s*<td[^>]*>([\d.]+)"), ("robust", "page", r"residual of ([\d.]+)"),
@@ -621,7 +623,7 @@ def test_nothing_is_predicted_without_a_theory(craft: str, told: dict[str, Item]
     assert found is not None
     assert (False, None) == (found.theory, found.predicted_epochs)
     assert [f"none: {found.reasons['predicted_epochs']}"] == shown.page.row("Prediction of each epoch", 1)
-    assert "predicted" not in " ".join(row[0] for table in shown.page.tables for row in table if row)
+    assert "predicted" not in " ".join(cell for table in shown.page.tables for row in table for cell in row)
 
 
 @pytest.mark.server
