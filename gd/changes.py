@@ -23,13 +23,16 @@ _NUMBERS = frozenset({"result", "weights"})  # of which the change is told in pe
 _LARGEST = 5  # weights that a report names where none left its interval
 _AS_TRAINED = {"shift", "scale", "found_by", "devices", "batches"}  # of the features, and so of the data
 _BEFORE = 50  # runs that are looked at: ten of them may be evidence
-_COUNTS = {"epochs", "rows", "rows used", "bytes"}
+_COUNTS = {"epochs", "rows", "rows used", "rows held out", "bytes"}
 _TITLED = {  # what has a name for people, in the order of the report's own tables; what is not here follows
     "verdict": ("verdict", "error"),
-    "result": ("outcome", "epochs", "loss", "R²", "intercept"),
+    "result": (
+        "outcome", "epochs", "loss", "loss without penalties", "loss on rows held out", "epoch of the weights kept", "R²", "D²",
+        "intercept",
+    ),
     "data": (
-        "name", "file", "SHA-256", "bytes", "rows used", "rows", "format", "rows dropped", "target", "features", "remarks",
-        "columns left out",
+        "name", "file", "SHA-256", "bytes", "rows used", "rows held out", "rows", "format", "rows dropped", "target",
+        "features", "remarks", "columns left out",
     ),
     "settings": (
         "loss", "delta", "delta setting", "l2", "l2 setting", "l1", "optimizer", "decay", "decay setting", "weight decay",
@@ -99,12 +102,22 @@ class Difference:
             return count(value)
         if isinstance(value, float):
             digits = 4
-            while digits < 17 and isinstance(other, float) and number(value, digits) == number(other, digits):
+            near = isinstance(other, float) and other != value
+            while digits < 17 and near and number(value, digits) == number(other, digits):
                 digits += 1
             return number(value, digits)
         if isinstance(value, list | tuple):
-            return visible(say("and.between").join(map(str, value)), 200)
+            return visible(self._listed(value, other), 200) or say("changes.no_one")
         return visible(str(value), 200)
+
+    def _listed(self, values: Sequence[Any], others: Any) -> str:
+        """Several of one kind in a row, each beside its counterpart; rows of rows, as directions are, in parentheses."""
+        known = others if isinstance(others, list | tuple) and len(others) == len(values) else [None] * len(values)
+        each = [
+            f"({self._listed(one, other)})" if isinstance(one, list | tuple) else self._text(one, other)
+            for one, other in zip(values, known, strict=True)
+        ]
+        return say("and.between").join(each)
 
     def _by(self) -> str:
         if self.section not in _NUMBERS and self.name not in _COUNTS:
@@ -257,7 +270,7 @@ def _facts(record: Record) -> dict[str, dict[str, Any]]:
         found["weights"] = dict(record.fits[0].weights)
     found["data"] = {
         "name": data.name, "file": data.path, "SHA-256": data.sha256, "bytes": data.bytes, "rows": data.rows,
-        "rows used": data.rows_used, "target": data.target, "features": list(data.features),
+        "rows used": data.rows_used, "rows held out": data.rows_held, "target": data.target, "features": list(data.features),
         "columns left out": sorted(one.column for one in data.left_out),
         "rows dropped": sum(one.count for one in data.rows_dropped),
         "remarks": sorted({f"{one.column or 'table'}: {one.text}" for one in data.remarks}),
@@ -283,7 +296,8 @@ def _facts(record: Record) -> dict[str, dict[str, Any]]:
 def _of_fit(fit: Fit, who: str) -> dict[str, Any]:
     return {
         f"outcome{who}": fit.outcome.value, f"loss{who}": fit.loss, f"R²{who}": fit.r2, f"epochs{who}": fit.epochs,
-        f"intercept{who}": fit.intercept,
+        f"intercept{who}": fit.intercept, f"loss without penalties{who}": fit.unpenalised_loss, f"D²{who}": fit.d2,
+        f"loss on rows held out{who}": fit.validation_loss, f"epoch of the weights kept{who}": fit.best_epoch,
     }  # fmt: skip
 
 

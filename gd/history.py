@@ -51,9 +51,27 @@ class _Settings(BaseModel):
     """As they were asked for: a rate that was found and a method that was chosen change with the data."""
 
     loss: str
+    delta: float | None = None
+    delta_setting: str = "auto"
+    l2: float = 0.0
+    l2_setting: str = "fixed"
+    l1: float = 0.0
     optimizer: str
+    decay: float | None = None
+    decay_setting: str = "auto"
+    weight_decay: float | None = None
     learning_rate: float | None
     learning_rate_setting: str
+    schedule: str = "constant"
+    schedule_factor: float | None = None
+    schedule_every: int | None = None
+    warm_up: int = 0
+    precondition: str = "none"
+    batch_size: int | None = None
+    seed: int = 0
+    validation: str | None = None
+    patience: int | None = None
+    folds: int | None = None
     epochs: int
     tolerance: float
     stops_early: bool
@@ -96,7 +114,8 @@ class _Line(BaseModel):
     verdict: Verdict
 
 
-_ASKED = tuple(name for name in _Settings.model_fields if name not in {"scale", "learning_rate"})
+_FOUND = ("delta", "l2", "decay", "learning_rate")  # unless they were fixed
+_ASKED = tuple(name for name in _Settings.model_fields if name not in {"scale", *_FOUND})
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +230,7 @@ def _line(folder: Path, text: bytes) -> Line:
     found = _Line.model_validate_json(text)
     settings = found.training
     asked = (getattr(settings, name) for name in _ASKED)
-    rate = settings.learning_rate if settings.learning_rate_setting == "fixed" else None
+    fixed = (getattr(settings, name) if getattr(settings, f"{name}_setting") == "fixed" else None for name in _FOUND)
     return Line(
         folder=folder,
         id=found.run.id,
@@ -220,7 +239,7 @@ def _line(folder: Path, text: bytes) -> Line:
         seconds=(found.run.finished - found.run.started).total_seconds(),
         rows=found.dataset.rows_used,
         sha256=found.dataset.sha256,
-        settings=(found.dataset.target, found.dataset.features, rate, *asked),
+        settings=(found.dataset.target, found.dataset.features, *fixed, *asked),
         fits=found.fits,
         errors=_standard_errors(found.inference),
         rounding=_rounding(found) if found.fits else {},

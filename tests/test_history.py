@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 import tomllib
@@ -18,7 +19,7 @@ from pydantic import JsonValue
 from scipy.stats import t
 
 from gd import archive, history
-from gd.changes import Difference, changes, since
+from gd.changes import Difference, changes, differences, since
 from gd.cli import main
 from gd.data import Array, Source, bundled
 from gd.dialect import Format
@@ -165,6 +166,51 @@ def test_only_runs_of_their_kind_are_held_against_each_other(what: str, base: Re
     found = [*history.judged([*made[:10], *(replace(one, **other) for one in made[10:])])]
     assert not any(one.drifted for one in found)
     assert not found[10].expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "apart"),
+    [
+        ({"loss": "huber", "delta": 2.0, "delta_setting": "fixed"}, True), ({"l2": 0.5}, True), ({"l1": 0.5}, True),
+        ({"precondition": "whiten"}, True), ({"optimizer": "adamw", "weight_decay": 0.1}, True), ({"batch_size": 8}, True),
+        ({"decay": 0.3, "decay_setting": "fixed"}, True), ({"schedule": "cosine"}, True), ({"validation": "0.2"}, True),
+        ({"l2": 0.5, "l2_setting": "auto"}, True), ({"decay": 0.3}, False), ({"delta": 2.0}, False),
+        ({"found_by": "sweep"}, False),
+    ],
+)  # fmt: skip
+def test_weights_of_another_loss_are_no_drift(
+    settings: dict[str, object], apart: bool, base: Record, tmp_path: Path
+) -> None:  # fmt: skip
+    """Loss, penalties and whatever else was asked for are settings, what was found from the data is none; in one folder."""
+    weights = scattered(5, 16)
+    weights[10:, 2] += 30.0  # as far as a penalty may draw it
+    other = base.training.model_copy(update=settings)
+    nights = [
+        record(base, number, row, **({"training": other} if number >= 10 else {}))
+        for number, row in enumerate(weights.tolist())
+    ]
+    lay_down(tmp_path / "sales", *nights)
+    drifts = history.read(tmp_path / "sales").drifts
+    assert ([] if apart else [run_id(10)]) == [one.id for one in drifts]
+
+
+def test_auto_penalties_of_two_nights_are_one_setting(base: Record) -> None:
+    """What cross-validation chose changes with the data, and is no other setting; a fixed one is."""
+    found = [
+        history.line(Path("x"), base.model_copy(update={"training": base.training.model_copy(update=settings)})).settings
+        for settings in ({"l2": 0.1, "l2_setting": "auto"}, {"l2": 0.2, "l2_setting": "auto"}, {"l2": 0.1}, {"l2": 0.2})
+    ]
+    assert (True, False, False) == (found[0] == found[1], found[2] == found[3], found[0] == found[2])
+
+
+def test_a_record_of_before_has_the_settings_of_plain_descent(base: Record) -> None:
+    """Without a word of penalties or schedules a run of an earlier version is held against one that has none."""
+    text = json.loads(base.to_json())
+    known = {"loss", "optimizer", "learning_rate", "learning_rate_setting", "epochs", "tolerance", "stops_early", "dtype",
+             "intercept", "standardize", "method_setting", "backends", "preset", "scale"}  # fmt: skip
+    old = text | {"training": {name: value for name, value in text["training"].items() if name in known}}
+    lines_ = [history._line(Path("x"), json.dumps(one).encode()) for one in (text, old)]
+    assert lines_[0].settings == lines_[1].settings
 
 
 def test_a_run_knows_what_was_before_it(tmp_path: Path) -> None:
@@ -376,6 +422,42 @@ def test_compare_shows_only_what_differs(base: Record, tmp_path: Path, capsys: p
     assert '<h2><a href="#weights">Weights</a></h2>' in page.read_text(encoding="utf-8")
     _, said, _ = told(capsys, "compare", run_id(0), run_id(0), "--reports", str(tmp_path))
     assert "They differ in nothing but when they were." in said
+
+
+@pytest.mark.parametrize("craft", ["folded", "stopped", "classes", "counts", "robust", "sparse", "adaptive"])
+def test_every_difference_to_another_loss_is_in_words(
+    craft: str, crafts: dict[str, Path], cases: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Names of words.toml, and values without a word of Python's: no None, True, brackets or quotes; on page and terminal."""
+    first, second = archive.read_record(cases["converged"]), archive.read_record(crafts[craft])
+    found = differences(first, second)
+    named = tomllib.loads((FOLDER / "words.toml").read_text(encoding="utf-8"))["changes"]["names"]
+    for one in found:
+        name, _, _ = one.name.partition(", ")
+        assert one.section in {"weights", "program"} or name == "format" or name in named[one.section], one
+        for text in one.texts:
+            assert not re.search(r"\b(None|True|False|nan|inf)\b|[\[\]{}]|^\(\)$|\de[+-]\d", text), (one.title, text)
+    titles = {one.title for one in found}
+    expected = {
+        "folded": "how the L2 penalty was chosen", "stopped": "epoch of the weights kept",
+        "classes": "D², share of the loss saved",
+        "counts": "how the learning rate was chosen", "robust": "residual at which Huber’s loss turns linear",
+        "sparse": "L1 penalty", "adaptive": "weight decay",
+    }[craft]  # fmt: skip
+    assert (expected in titles) == (craft != "robust")  # whose delta was found from the data
+    page = tmp_path / "two.html"
+    code, said, _ = told(capsys, "compare", str(cases["converged"]), str(crafts[craft]), "--html", str(page))
+    assert 0 == code
+    assert not re.search(r"\b(None|True|False)\b|\[", said)
+    assert not re.search(r">[^<]*\b(None|True|False)\b", page.read_text(encoding="utf-8").partition("<main")[2])
+
+
+def test_directions_are_numbers_in_parentheses() -> None:
+    """Rows of rows, each number with the digits that tell it from its counterpart; nothing at all is none."""
+    one = Difference("diagnosis", "principal", [[0.5, -0.25], [1.0, 0.0]], [[0.5000001, -0.25], [1.0, 0.0]])
+    assert ("(0.5, −0.25), (1, 0)", "(0.5000001, −0.25), (1, 0)", "") == one.texts
+    assert ("none", "a, b", "") == Difference("data", "features", [], ["a", "b"]).texts
+    assert ("0.0012, 4.064", "—", "") == Difference("diagnosis", "curvature", (0.0012, 4.0641234), None).texts
 
 
 @pytest.mark.parametrize(("section", "name", "title"), [

@@ -623,7 +623,7 @@ def test_nothing_is_predicted_without_a_theory(craft: str, told: dict[str, Item]
     assert found is not None
     assert (False, None) == (found.theory, found.predicted_epochs)
     assert [f"none: {found.reasons['predicted_epochs']}"] == shown.page.row("Prediction of each epoch", 1)
-    assert "predicted" not in " ".join(row[0] for table in shown.page.tables for row in table if row)
+    assert "predicted" not in " ".join(cell for table in shown.page.tables for row in table for cell in row)
 
 
 @pytest.mark.server
