@@ -52,10 +52,10 @@ RESTED = r"came to rest after (?P<epochs>\S+) of 1,000 epochs at a loss without 
 EXPECTED = {  # numbers stand in groups, and are those of run.json; what is not a group is the whole rest
     "stuck": f"After 1,000 {TIMES}{STILL}5 seems too long\\. Try --learning-rate auto\\.",
     "short": f"After 1,000 {TIMES}{STILL}1e-06 seems too short\\. Try --learning-rate auto\\.",
-    "further": f"After 30 {PER_CENT}, and the gradient has fallen to (?P<share>\\S+) of its first length, where 1e-10 counts as "
-    r"flat: allow more epochs\.",
-    "adamw": f"After 50 {TIMES}: the decay of AdamW holds the weights off the optimum of the loss, so that its gradient does not "
-    r"become flat\.",
+    "further": f"After 30 {PER_CENT}, and the gradient has fallen to (?P<share>\\S+) of its first length, where 1e-10 counts "
+    r"as flat: allow more epochs\.",
+    "adamw": f"After 50 {TIMES}: the decay of AdamW holds the weights off the optimum of the loss, so that its gradient does "
+    r"not become flat\.",
     "batches": f"After 20 {PER_CENT}: steps that see 32 rows at once end in a cloud around the optimum, whose gradient is not "
     r"flat\.",
     "unknown": r"At the learning rate 1e\+200 the loss rose; the loss was last finite at epoch (?P<last>\S+)\. "
@@ -63,10 +63,10 @@ EXPECTED = {  # numbers stand in groups, and are those of run.json; what is not 
     "momentum": ABOVE,
     "nesterov": ABOVE,
     "slow": f"After 1,000 {TIMES}; about [\\d,]+ epochs would bring what is above it to 1e-06 of what it was\\.",
-    "stopped": f"NumPy and PyTorch stopped after {STOPPED}took the weights of epoch (?P<best>\\S+) and never differed by more than "
-    r"\S+, relative to the weights\.",
-    "stopped alone": f"NumPy stopped after {STOPPED}and took the weights of epoch (?P<best>\\S+)\\. No other backend ran to check "
-    r"it\.",
+    "stopped": f"NumPy and PyTorch stopped after {STOPPED}took the weights of epoch (?P<best>\\S+) and never differed by more "
+    r"than \S+, relative to the weights\.",
+    "stopped alone": f"NumPy stopped after {STOPPED}and took the weights of epoch (?P<best>\\S+)\\. No other backend ran to "
+    r"check it\.",
     "endless": r"After 50 epochs the loss is (?P<loss>\S+)\. It has no optimum: it falls for as long as the weights grow, "
     r"since some of the features tell the target's values apart without an error\. A penalty such as --l2 0\.01 gives it one\.",
     "rested": f"NumPy and PyTorch {RESTED} and never differed(?: by more than \\S+, relative to the weights)?\\.",
