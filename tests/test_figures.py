@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,12 +18,14 @@ from matplotlib.text import Annotation
 from gd.archive import read, read_record
 from gd.data import Array, Source, bundled
 from gd.figures import POINTS, THEMED, decimate, draw
-from gd.figures.picture import table
-from gd.figures.style import label_ends
+from gd.figures.picture import Picture, table
+from gd.figures.style import in_style, label_ends
 from gd.figures.surface import _seen
+from gd.figures.validation import held, schedule
 from gd.look import Look
 from gd.notation import number
 from gd.quality import from_csv
+from gd.record import EpochLog
 from gd.report import Report, inline
 from gd.settings import Training
 from tests.conftest import run_tasks, write_csv
@@ -332,3 +335,156 @@ def test_captions_name_the_marks_that_are_drawn_whichever_backend_is_first(tmp_p
     captions = {picture.name: picture.caption for picture in read(folder).pictures}
     assert "bars PyTorch, open circles NumPy" in captions["bars"]
     assert "PyTorch dashed and NumPy solid" in captions["weights"]
+
+
+def picture_of(folder: Path, name: str) -> Picture:
+    """One picture of a finished run."""
+    return next(picture for picture in read(folder).pictures if picture.name == name)
+
+
+def ticks(svg: str) -> list[str]:
+    """What stands along the y axis of a drawing."""
+    return re.findall(r'<g id="ytick_\d+">.*?<text[^>]*>([^<]*)</text>', svg, re.DOTALL)
+
+
+def test_the_picture_of_rows_held_out_holds_its_numbers(crafts: dict[str, Path]) -> None:
+    """Each backend's whole way and the loss trained on, every digit; in words where they begin and end, and the least one."""
+    report = read(crafts["stopped"])
+    assert report.log is not None
+    rows, found = data_of(crafts["stopped"], "held"), picture_of(crafts["stopped"], "held")
+    for fit in report.record.fits:
+        losses = report.log[f"{fit.backend}_validation_loss"]
+        drawn = [float(row["validation_loss"]) for row in rows if row["line"] == fit.title]
+        assert losses.tolist() == drawn
+        assert f"{fit.title} from {number(float(losses[0]))} to {number(float(losses[-1]))}" in found.alt
+    trained = [float(row["validation_loss"]) for row in rows if row["line"] == "trained on"]
+    assert report.log["numpy_loss"].tolist() == trained
+    best = int(np.argmin(report.log["numpy_validation_loss"]))
+    least = number(float(report.log["numpy_validation_loss"].min()))
+    assert found.alt.endswith(f" It is least, {least}, at epoch {best}.")
+    assert found.caption.endswith(f"The circle marks epoch {best}, whose weights are kept.")
+    other = picture_of(crafts["classes"], "held")  # nothing is kept of a run without patience
+    assert "circle" not in other.caption
+    assert "It is least" not in other.alt
+
+
+@pytest.mark.parametrize("craft", ["folded", "counts", "adaptive"])
+def test_the_picture_of_a_schedule_holds_its_numbers(craft: str, crafts: dict[str, Path]) -> None:
+    """Each epoch's learning rate, every digit; in words the first, the largest and the last, and how it goes."""
+    report, found = read(crafts[craft]), picture_of(crafts[craft], "schedule")
+    assert report.log is not None
+    rates = report.log["learning_rate"]
+    assert rates.tolist() == [float(row["learning_rate"]) for row in data_of(crafts[craft], "schedule")]
+    first, most, last = (number(float(value)) for value in (rates[0], rates.max(), rates[-1]))
+    assert found.alt == f"Learning rate by epoch: {first} at first, {most} at most, {last} in the last of {len(rates)} epochs."
+    how = {
+        "folded": "which falls by steps. It grows over the first 3 epochs.", "counts": "that the search found at each epoch.",
+        "adaptive": "half a cosine: where it is small, steps that do not shrink by themselves come to rest.",
+    }  # fmt: skip
+    assert found.caption.endswith(how[craft])
+
+
+def test_the_picture_of_folds_holds_its_numbers(crafts: dict[str, Path]) -> None:
+    """The whole path with its errors, as in run.json; in words the best penalty, its loss, and the one trained with."""
+    crossed, found = read_record(crafts["folded"]).cross_validation, picture_of(crafts["folded"], "folds")
+    assert crossed is not None
+    drawn = [tuple(map(float, row.values())) for row in data_of(crafts["folded"], "folds")]
+    assert [(one.penalty, one.loss, one.error) for one in crossed.path] == drawn
+    best = next(one for one in crossed.path if one.penalty == crossed.best)
+    assert f"{number(best.loss)} ± {number(best.error, 2)}, with the penalty {number(best.penalty)}" in found.alt
+    assert f"; trained with {number(crossed.chosen)}." in found.alt
+    assert "over 4 folds" in found.caption
+    assert f"κ {number(crossed.chosen, 3)}" in found.svg
+    assert "no penalty" in found.svg
+
+
+@pytest.mark.parametrize(
+    ("settings", "logarithmic"),
+    [
+        ({"optimizer": "adam", "epochs": 40}, True),  # along half a cosine, down to thousandths
+        ({"schedule": "exponential", "schedule_factor": 0.5, "epochs": 40}, False),
+        ({"schedule": "step", "schedule_factor": 1e-12, "epochs": 30}, False),  # less than a millionth is nothing
+        ({"schedule": "step", "epochs": 30}, True),
+        ({"learning_rate": "search"}, True),
+        ({"warm_up": 5, "epochs": 30}, False),
+    ],
+)
+def test_rates_have_the_axis_that_they_need(settings: dict[str, Any], logarithmic: bool, tmp_path: Path) -> None:
+    """A log axis of powers of ten where they span a decade, else a linear one that begins at 0."""
+    table = Source(path=str(bundled("penguins")), target="body_mass_g")
+    folder = run_tasks(table, Training(**settings), tmp_path)
+    rates = np.array([float(row["learning_rate"]) for row in data_of(folder, "schedule")])
+    rates = rates[rates > 1e-6 * rates.max()]
+    assert logarithmic == (rates.max() >= 10 * rates.min())  # of the case itself
+    assert logarithmic == ("0" not in ticks(picture_of(folder, "schedule").svg))
+
+
+def test_losses_held_out_have_the_axis_that_they_need(crafts: dict[str, Path]) -> None:
+    """A log axis over decades, a linear one where a log loss hardly falls."""
+    assert {"10⁶", "10⁷"} <= set(ticks(picture_of(crafts["stopped"], "held").svg))
+    linear = [float(text) for text in ticks(picture_of(crafts["classes"], "held").svg)]
+    assert len(linear) > 2
+    np.testing.assert_allclose(np.diff(linear), linear[1] - linear[0], rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"validation": "0.25"}, {"validation": "0.25", "patience": 1}, {"schedule": "cosine"}, {"warm_up": 5}, {"folds": 2},
+        {"learning_rate": "search"}, {"batch_size": 16, "backends": ("numpy",)},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_one_epoch_is_drawn(settings: dict[str, Any], tmp_path: Path) -> None:
+    """A single point is a picture too, and its words have numbers."""
+    table = Source(path=str(bundled("penguins")), target="body_mass_g")
+    folder = run_tasks(table, Training(epochs=1, **settings), tmp_path)
+    report = read(folder)
+    assert report.log is not None
+    assert 1 == len(report.log)
+    names = {picture.name for picture in report.pictures}
+    expected = "held" if "validation" in settings else "folds" if "folds" in settings else "schedule"
+    assert expected in names
+    for picture in report.pictures:
+        assert not re.search(r"not a number|\bnan\b|—", picture.alt + picture.caption), picture.name
+    if "warm_up" in settings:
+        assert picture_of(folder, "schedule").caption.endswith("It grows over the first 5 epochs.")
+
+
+@pytest.mark.parametrize("spike", [0, 4321, 8999])
+def test_a_spike_of_one_epoch_is_drawn_held_out_and_in_the_rates(spike: int, crafts: dict[str, Path]) -> None:
+    """Of nine thousand epochs about two thousand points are drawn, the highest and the lowest among them."""
+    record = read_record(crafts["classes"])
+    epochs, smooth = np.arange(9000), 1 + np.exp(-np.arange(9000) / 700)
+    up, down = smooth.copy(), smooth.copy()
+    up[spike], down[spike] = 9.0, 0.25
+    columns: dict[str, Array] = {"epoch": epochs, "learning_rate": up}
+    for backend, held_out in (("numpy", up), ("torch", down)):
+        columns |= {f"{backend}_loss": smooth, f"{backend}_validation_loss": held_out}
+    log = EpochLog(columns)
+    with in_style():
+        drawn = [held(record, log), schedule(record, log)]
+    rows = [list(csv.DictReader(picture.data.splitlines())) for picture in drawn]
+    for points, line, column, value in (
+        (rows[0], "NumPy", "validation_loss", 9.0), (rows[0], "PyTorch", "validation_loss", 0.25),
+        (rows[1], "learning rate", "learning_rate", 9.0),
+    ):  # fmt: skip
+        of_line = [row for row in points if row["line"] == line]
+        assert [str(spike)] == [row["epoch"] for row in of_line if float(row[column]) == value]
+        assert len(of_line) <= 2 * POINTS + 2
+    assert "9 at most" in drawn[1].alt
+
+
+def test_without_an_optimum_none_is_drawn(tmp_path: Path) -> None:
+    """No loss above it, no dotted line at its weights, no way to it and no stable limit; the words say that there is none."""
+    X: Array = np.random.default_rng(1).normal(size=(60, 2))
+    path = write_csv(tmp_path / "a.csv", X, (X[:, 0] + X[:, 1] > 0).astype(float))
+    folder = run_tasks(Source(path=str(path), target="y"), Training(loss="logistic", epochs=50), tmp_path)
+    found = {picture.name: picture for picture in read(folder).pictures}
+    assert set() == {"excess", "path", "steps"} & set(found)
+    assert {"loss", "weights", "gradient", "gap", "bars"} <= set(found)
+    assert "optimum" not in found["weights"].data + found["weights"].alt
+    assert found["weights"].caption.endswith("They grow without end. The intercept is left out.")
+    assert found["loss"].alt.endswith("There is no optimum.")
+    penalised = run_tasks(Source(path=str(path), target="y"), Training(loss="logistic", l2=0.01, epochs=50), tmp_path, "held")
+    assert "x0, optimum" in picture_of(penalised, "weights").data

@@ -231,7 +231,7 @@ def steps(record: Record, log: EpochLog) -> Picture:
 def have_steps(record: Record) -> bool:
     """Whether there is a learning rate and a limit to hold it against, of a size that can be drawn."""
     found, rate = record.diagnosis, record.training.learning_rate
-    if found is None or rate is None or found.stable_below is None or found.best_rate is None:
+    if found is None or not found.attained or rate is None or found.stable_below is None or found.best_rate is None:
         return False
     return all(_TINIEST < value < 1 / _TINIEST for value in (rate, *(value for value in found.eigenvalues if value > 0)))
 

@@ -50,6 +50,9 @@ def held(record: Record, log: EpochLog) -> Picture:
         caption += f" {say('figures.held.best', epoch=count(first.best_epoch))}"
     label_ends(axes, [line.end for line in drawn])
     alt = say("figures.held.alt", listed="; ".join(way(log, fit, "validation_loss") for fit in record.fits))
+    if first.best_epoch is not None:
+        least = number(float(shown[0][first.best_epoch]))
+        alt = say("figures.held.alt_best", said=alt, loss=least, epoch=count(first.best_epoch))
     return Picture("held", caption, alt, saved(figure, "held"), of_lines("epoch", "validation_loss", drawn))
 
 
