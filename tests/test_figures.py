@@ -401,21 +401,19 @@ def test_the_picture_of_folds_holds_its_numbers(crafts: dict[str, Path]) -> None
 @pytest.mark.parametrize(
     ("settings", "logarithmic"),
     [
-        ({"optimizer": "adam", "epochs": 40}, True),  # along half a cosine, down to thousandths
+        ({"optimizer": "adam", "epochs": 40}, False),  # half a cosine is a cosine on a plain axis
         ({"schedule": "exponential", "schedule_factor": 0.5, "epochs": 40}, False),
+        ({"schedule": "exponential", "epochs": 40}, True),
         ({"schedule": "step", "schedule_factor": 1e-12, "epochs": 30}, False),  # less than a millionth is nothing
         ({"schedule": "step", "epochs": 30}, True),
         ({"learning_rate": "search"}, True),
-        ({"warm_up": 5, "epochs": 30}, False),
+        ({"warm_up": 20, "epochs": 30}, False),
     ],
 )
 def test_rates_have_the_axis_that_they_need(settings: dict[str, Any], logarithmic: bool, tmp_path: Path) -> None:
-    """A log axis of powers of ten where they span a decade, else a linear one that begins at 0."""
+    """A log axis of powers of ten where they go by factors and span a decade, else a plain one that begins at 0."""
     table = Source(path=str(bundled("penguins")), target="body_mass_g")
     folder = run_tasks(table, Training(**settings), tmp_path)
-    rates = np.array([float(row["learning_rate"]) for row in data_of(folder, "schedule")])
-    rates = rates[rates > 1e-6 * rates.max()]
-    assert logarithmic == (rates.max() >= 10 * rates.min())  # of the case itself
     assert logarithmic == ("0" not in ticks(picture_of(folder, "schedule").svg))
 
 
