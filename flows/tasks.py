@@ -118,7 +118,7 @@ def sweep_rates(name: str, backend: str, draft: Draft, training: Training) -> fl
     descent = Descent.load(draft.work / "descent.npz", training)
     with Following(name, f"{backend}, {len(rates)} rates", training.epochs) as progress:
         swept = sweep(
-            whole(_bind(backend, training), descent.problem, design, y, kind),
+            whole(_bind(backend, training), descent.problem, design, y, kind, at_once=training.loss == "notebook"),
             design.shape[1],
             rates,
             epochs=training.epochs,
@@ -139,7 +139,7 @@ def train_with(name: str, backend: str, draft: Draft, training: Training, learni
     with Following(name, backend, training.epochs) as progress:
         trace = _descend(draft, descent, bind, learning_rate, progress)
     trace.save(draft.work / f"trace-{backend}.npz")
-    stated = whole(bind, descent.problem, _load(draft, "design"), _load(draft, "target"))
+    stated = whole(bind, descent.problem, _load(draft, "design"), _load(draft, "target"), at_once=training.loss == "notebook")
     check = check_gradient(stated, Spectrum.load(draft.work / "spectrum.npz"))
     return check.ratio, check.error
 
@@ -173,7 +173,8 @@ def _descend(
         made = descent.bound(made, p)
         return disturbed(made, kind) if twin else made
 
-    objective, held, searched = ready(whole(bind, descent.problem, design, y, kind)), None, list[float]()
+    all_rows = whole(bind, descent.problem, design, y, kind, at_once=training.loss == "notebook")
+    objective, held, searched = ready(all_rows), None, list[float]()
     if training.batch_size is not None:
         neighbours = together(n, p) == "neighbours"
         cut = batches(n, training.batch_size, training.seed, contiguous=neighbours)

@@ -137,6 +137,8 @@ def whole(
     X: Array,
     y: Array,
     dtype: DTypeLike = np.float64,
+    *,
+    at_once: bool = False,
 ) -> Objective:
     """One objective of all rows; of more than memory is to hold at once, the mean of those of blocks of them.
 
@@ -146,9 +148,10 @@ def whole(
         X: features, a column of ones last where there is an intercept, (n, p).
         y: targets, (n,).
         dtype: that is computed in.
+        at_once: keep all rows together, as a gradient wants that is no mean over them.
     """
     blocks = neighbours(len(y), X.shape[1])
-    if not beyond(*X.shape) or len(blocks) == 1:
+    if at_once or not beyond(*X.shape) or len(blocks) == 1:
         return objective(make(X.astype(dtype, copy=False), y.astype(dtype, copy=False)))
     each, shares = streamed(objective, make, X, y, blocks, dtype), [(rows.stop - rows.start) / len(y) for rows in blocks]
 

@@ -212,6 +212,17 @@ def test_a_run_by_blocks_arrives_where_the_other_does(
         assert theirs.validation_loss == pytest.approx(ours.validation_loss, rel=close)
 
 
+def test_the_notebooks_gradient_stays_a_sum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over rows in files too: its fault is kept, n times the gradient of the stated loss by hand and once by autograd."""
+    training = Training(loss="notebook", learning_rate=1e-4, epochs=5, method="rows")
+    monkeypatch.setattr(spilling, "MOST_BYTES", 4096)
+    monkeypatch.setattr(spilling, "_BLOCK_BYTES", 0)
+    monkeypatch.setattr(spilling, "_FEWEST", 64)
+    record = archive.read_record(run_tasks(csv(tmp_path, 800, "mse"), training, tmp_path))
+    assert record.diagnosis is not None
+    assert {"numpy": pytest.approx(800), "torch": pytest.approx(1)} == record.diagnosis.gradient_ratio
+
+
 def test_batches_of_rows_in_files_are_neighbours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The record and the report say which rows stand together, and all backends agree on them."""
     source = csv(tmp_path)
