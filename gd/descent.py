@@ -50,6 +50,7 @@ _TRIED = 50  # epochs of a trial
 _HALVINGS = 50
 _ROUNDING = 1e-9  # of a loss: what a descent that begins at its minimum may rise by
 _MEAN = 0.9  # of momentum between batches
+_DECAYING = 0.1  # of each weight an epoch, at most: what AdamW takes off at its automatic rate
 _USUAL = {"adam": 0.9, "adamw": 0.9, "rmsprop": 0.99}
 
 Found = Literal["set", "curvature", "bound", "trial", "first-step", "batches", "sweep", "search"]
@@ -321,7 +322,10 @@ def _rate(
             _, gradient = problem.value_and_gradient(np.zeros(p), *problem.arrays)
         begun = 0.1 if training.optimizer == "rmsprop" else 1.0  # √(1 - ρ): its first step is ten times as long as its rate
         steps = -(-len(y) // training.batch_size) if training.batch_size is not None else 1
-        return begun * rate * (float(np.abs(gradient).max()) or 1.0) / steps, "first-step"
+        first = begun * rate * (float(np.abs(gradient).max()) or 1.0) / steps
+        if training.optimizer == "adamw" and training.weight_decay:
+            first = min(first, _DECAYING / training.weight_decay)
+        return first, "first-step"
     if training.batch_size is not None:
         return (1 - (decay or 0.0)) * _batch_rate(training.batch_size, draft, design, seen, steepest), "batches"
     if training.optimizer == "momentum" and training.decay == "auto" and seen.quadratic and steepest > 0:

@@ -209,6 +209,10 @@ def command(source: Source, training: Training, look: Look = Look()) -> str:  # 
     """The command that does the same again, fit to be pasted into a shell; without templates, whose place is no one else's."""
     default = preset(training.preset) if training.preset else Training()
     words = ["gd", "run", *_source_words(source, training)]
+    if look.zone is not None:
+        words += ["--zone", look.zone]
+    if look.numbers != "en":
+        words += _option("numbers", look.numbers)
     if training.validation is not None:
         words += _option("validate", training.validation)
     for name in _TYPED:
@@ -220,10 +224,6 @@ def command(source: Source, training: Training, look: Look = Look()) -> str:  # 
             words += [f"--{'' if getattr(training, name) else 'no-'}{name}"]
     if training.backends != default.backends:
         words += ["--backends", ",".join(training.backends)]
-    if look.zone is not None:
-        words += ["--zone", look.zone]
-    if look.numbers != "en":
-        words += _option("numbers", look.numbers)
     return " ".join(map(_quoted, words))
 
 

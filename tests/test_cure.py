@@ -14,6 +14,7 @@ from gd.cli import app
 from gd.cli import run as command_run
 from gd.cure import Cure, changed, cure, without
 from gd.data import DataError, Source, bundled
+from gd.look import Look
 from gd.notation import count, number
 from gd.record import Record, Run
 from gd.recording import command, failed
@@ -260,6 +261,14 @@ def test_too_few_epochs_of_steps_without_a_theory(
     if epochs is not None:
         assert changed(record.run.command, epochs=epochs) == found.command
     assert "converged" == done(found.command, tmp_path, monkeypatch).verdict
+
+
+def test_a_setting_is_changed_and_not_named_twice() -> None:
+    """Whatever else the command says: the settings of the training are its last words."""
+    look = Look(zone="Europe/Berlin", numbers="de")
+    said = command(Source(path="a.csv", target="y"), Training(epochs=5, validation="column:a b"), look)
+    assert said == "gd run a.csv --target y --zone Europe/Berlin --numbers de --validate 'column:a b' --epochs 5"
+    assert changed(said, epochs="10", l2="0.1") == said.replace("--epochs 5", "--epochs 10 --l2 0.1")
 
 
 @pytest.mark.parametrize(
