@@ -141,8 +141,19 @@ def training_report(
     return Completed(message=message, data=batch)
 
 
-def train_here(name: str, source: Source, training: Training, reports: Path, *, finish: bool = True) -> Path:
-    """One file through the tasks as plain functions, without a server; returns the run's folder, or its draft's."""
+def train_here(
+    name: str, source: Source, training: Training, reports: Path, *, finish: bool = True, draw: bool = True
+) -> Path:  # fmt: skip
+    """One file through the tasks as plain functions, without a server; returns the run's folder, or its draft's.
+
+    Args:
+        name: of the data set.
+        source: its file, and what is to be learned.
+        training: the settings.
+        reports: folder to write reports into.
+        finish: make the draft a run.
+        draw: make the figures and the page, which cost most of a small run.
+    """
     run = _run(source, training)
     draft = archive.begin(reports, name, run.id)
     labels, rows = training.loss == "logistic", partial(keeps_rows, training)
@@ -153,7 +164,8 @@ def train_here(name: str, source: Source, training: Training, reports: Path, *, 
         rate, *_ = [sweep_rates.fn(name, backend, draft, training) for backend in training.backends]
     checks = [train_with.fn(name, backend, draft, training, rate) for backend in training.backends]
     compare_traces.fn(name, draft, run, training, rate, checks)
-    render.fn(name, draft)
+    if draw:
+        render.fn(name, draft)
     return Path(keep.fn(name, draft)) if finish else draft.path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
@@ -12,6 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+os.environ["OMP_NUM_THREADS"] = "1"  # the tests share the cores; pools of threads beside them only wait for each other
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
+os.environ["MKL_NUM_THREADS"] = "1"
 os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"  # without it "database is locked" was seen
 os.environ["DO_NOT_TRACK"] = "1"
 os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="gd-prefect-")  # before anything imports Prefect
@@ -79,11 +83,32 @@ def write_csv(path: Path, X: Array, y: Array, names: tuple[str, ...] | None = No
     return path
 
 
-def run_tasks(source: Source, training: Training, reports: Path, name: str = "made", finish: bool = True) -> Path:
-    """One data set through the flow's own tasks, without a server; the run's folder, or its draft's."""
+def run_tasks(
+    source: Source, training: Training, reports: Path, name: str = "made", *, finish: bool = True, draw: bool = True
+) -> Path:  # fmt: skip
+    """One data set through the flow's own tasks, without a server; the run's folder, or its draft's.
+
+    Where only the record or the log of the epochs is looked at, nothing has to be drawn.
+    """
     from flows.training_report import train_here  # noqa: PLC0415  (a second of imports that few tests need)
 
-    return train_here(name, source, training, reports, finish=finish)
+    return train_here(name, source, training, reports, finish=finish, draw=draw)
+
+
+_MASSES = Source(path=str(bundled("penguins")), target="body_mass_g")
+_MEASURES = ("bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g")
+_SEXES = Source(path=str(bundled("penguins")), target="sex", features=_MEASURES)
+_LENGTHS = Source(path=str(bundled("penguins")), target="flipper_length_mm", features=("bill_length_mm", "body_mass_g"))
+CRAFTS = {
+    "folded": (_MASSES, Training(l2="auto", folds=4, optimizer="momentum", schedule="step", warm_up=3)),
+    "stopped": (_MASSES, Training(validation="0.25", patience=5, batch_size=32)),
+    "classes": (_SEXES, Training(loss="logistic", optimizer="nesterov", validation="last:0.2")),
+    "counts": (_LENGTHS, Training(loss="poisson", learning_rate="search")),
+    "robust": (_MASSES, Training(loss="huber", precondition="whiten", l2=0.01)),
+    "sparse": (_MASSES, Training(l1=20.0, optimizer="nesterov", epochs=300)),
+    "adaptive": (_MASSES, Training(optimizer="adamw", epochs=200, dtype="float32")),
+}
+"""By its name, what each of the runs of `crafts` is of."""
 
 
 @pytest.fixture(scope="session")
@@ -124,22 +149,16 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def crafts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Finished runs of other losses, steps and ways to validate."""
-    reports = tmp_path_factory.mktemp("crafts")
-    masses = Source(path=str(bundled("penguins")), target="body_mass_g")
-    measures = ("bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g")
-    sexes = Source(path=str(bundled("penguins")), target="sex", features=measures)
-    lengths = Source(path=str(bundled("penguins")), target="flipper_length_mm", features=("bill_length_mm", "body_mass_g"))
-    settings = {
-        "folded": (masses, Training(l2="auto", folds=4, optimizer="momentum", schedule="step", warm_up=3)),
-        "stopped": (masses, Training(validation="0.25", patience=5, batch_size=32)),
-        "classes": (sexes, Training(loss="logistic", optimizer="nesterov", validation="last:0.2")),
-        "counts": (lengths, Training(loss="poisson", learning_rate="search")),
-        "robust": (masses, Training(loss="huber", precondition="whiten", l2=0.01)),
-        "sparse": (masses, Training(l1=20.0, optimizer="nesterov", epochs=300)),
-        "adaptive": (masses, Training(optimizer="adamw", epochs=200, dtype="float32")),
-    }
-    return {name: run_tasks(source, training, reports, name) for name, (source, training) in settings.items()}
+    """Finished runs of other losses, steps and ways to validate: made by the first worker that wants them, written by none."""
+    base = tmp_path_factory.getbasetemp()
+    reports = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "crafts"
+    reports.mkdir(exist_ok=True)
+    with (reports / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for name, (source, training) in CRAFTS.items():
+            if not (reports / name).is_dir():
+                run_tasks(source, training, reports, name)
+    return {name: next(path for path in (reports / name).iterdir() if path.is_dir()) for name in CRAFTS}
 
 
 @pytest.fixture(scope="session")

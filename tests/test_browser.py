@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
-CRAFTS = ("folded", "stopped", "classes", "sparse")
+CRAFTS = ("folded", "classes")
 CASES = ("converged", "exhausted", "diverged", "disagree", "failed")
 SCHEMES: tuple[Literal["light"], Literal["dark"]] = ("light", "dark")
 WIDTHS = (320, 768, 1440)

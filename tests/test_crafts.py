@@ -131,7 +131,7 @@ def test_a_penalty_is_chosen_by_folds(crafts: dict[str, Path]) -> None:
 def test_the_path_is_the_librarys(tmp_path: Path) -> None:
     """Of folds that are read again from the file with the same seed."""
     source = Source(path=str(bundled("penguins")), target="body_mass_g")
-    record = archive.read_record(run_tasks(source, Training(folds=3, seed=7, l2=0.5), tmp_path))
+    record = archive.read_record(run_tasks(source, Training(folds=3, seed=7, l2=0.5), tmp_path, draw=False))
     assert record.cross_validation is not None
     data = read([source.path], source, split=Split(folds=3, seed=7))
     path = record.cross_validation.path
@@ -225,7 +225,8 @@ def test_classes_that_a_plane_separates_have_no_optimum(tmp_path: Path) -> None:
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "It has no optimum" in page
     assert "figures/excess" not in page
-    penalised = archive.read_record(run_tasks(source, Training(loss="logistic", l2=0.01, epochs=2000), tmp_path / "held"))
+    with_l2 = Training(loss="logistic", l2=0.01, epochs=2000)
+    penalised = archive.read_record(run_tasks(source, with_l2, tmp_path / "held", draw=False))
     assert penalised.diagnosis is not None
     assert ("converged", True) == (penalised.verdict, penalised.diagnosis.attained)
 
@@ -242,7 +243,7 @@ def test_momentum_has_its_theory(optimizer: str, tmp_path: Path) -> None:
     seen = excess > 1e-12 * excess[0]
     np.testing.assert_allclose(excess[seen], theory[seen], rtol=1e-6)
     assert int(np.flatnonzero(excess <= 1e-6 * excess[0])[0]) == record.diagnosis.predicted_epochs
-    plain = archive.read_record(run_tasks(source, Training(epochs=300), tmp_path, "plain"))
+    plain = archive.read_record(run_tasks(source, Training(epochs=300), tmp_path, "plain", draw=False))
     assert plain.diagnosis is not None
     assert record.fits[0].epochs < plain.fits[0].epochs
 
@@ -253,7 +254,7 @@ def test_moments_and_rows_validate_the_same(tmp_path: Path) -> None:
     logs = []
     for method in ("rows", "moments"):
         training = Training(validation="0.3", method=method, epochs=40, tolerance=0)
-        _, log = archive.read_run(run_tasks(source, training, tmp_path, method))
+        _, log = archive.read_run(run_tasks(source, training, tmp_path, method, draw=False))
         assert log is not None
         logs.append(log["numpy_validation_loss"])
     np.testing.assert_allclose(logs[0], logs[1], rtol=1e-10)
@@ -262,7 +263,7 @@ def test_moments_and_rows_validate_the_same(tmp_path: Path) -> None:
 def test_devices_are_named(tmp_path: Path) -> None:
     """Where each backend computed stands in run.json; a GPU in the report too."""
     source = Source(path=str(bundled("notebook")), target="Y")
-    record = archive.read_record(run_tasks(source, Training(epochs=5), tmp_path))
+    record = archive.read_record(run_tasks(source, Training(epochs=5), tmp_path, draw=False))
     places = backends.settled(["numpy", "torch"], "auto")
     assert {name: backends.get(name).device_title(place) for name, place in places.items()} == record.training.devices
     if "cuda" not in backends.get("torch").devices():

@@ -35,12 +35,12 @@ def done(words: str, reports: Path, monkeypatch: pytest.MonkeyPatch) -> Record:
     with pytest.raises(AttributeError):  # there is no flow whose result it could tell
         called(*bound.args, **bound.kwargs)
     (((source,), training),) = seen
-    return read_record(run_tasks(source, training, reports, "cured"))
+    return read_record(run_tasks(source, training, reports, "cured", draw=False))
 
 
 def of(source: Source, training: Training, reports: Path) -> tuple[Record, Cure]:
     """A run and its cure."""
-    record = read_record(run_tasks(source, training, reports, "ill"))
+    record = read_record(run_tasks(source, training, reports, "ill", draw=False))
     found = cure(record)
     assert found is not None
     return record, found
@@ -131,7 +131,7 @@ def test_a_table_that_an_option_reads(tmp_path: Path, monkeypatch: pytest.Monkey
     source = Source(path=str(path), target="y")
     with pytest.raises(DataError) as refused:
         run_tasks(source, Training(), tmp_path)
-    now = read_record(run_tasks(PENGUINS, Training(epochs=1), tmp_path)).run.started
+    now = read_record(run_tasks(PENGUINS, Training(epochs=1), tmp_path, draw=False)).run.started
     run = Run(id="x", started=now, finished=now, version="0", command=command(source, Training()))
     found = cure(failed(run, source, "comma", Training(), refused.value))
     assert found is not None

@@ -29,7 +29,7 @@ from gd.reading import read
 from gd.stream import BLOCK
 from tests import oracle
 
-CASES = int(os.environ.get("GD_TEST_DAMAGE", "222"))  # of each of nine files
+CASES = int(os.environ.get("GD_TEST_DAMAGE", "120"))  # of each of nine files
 SECONDS = 5  # that one of them may take
 ENDS = {"right", "other values", "refused"}
 

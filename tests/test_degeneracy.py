@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gd.archive import read
+from gd.archive import read, read_record
 from gd.data import Array, Encoded, Provenance, Source, bundled
 from gd.degeneracy import Degeneracy, degeneracy, dependences
 from gd.moments import Moments, merge_all
@@ -290,10 +290,10 @@ def test_what_is_advised_makes_the_weights_unique(tmp_path: Path) -> None:
     """Without the column that is named the loss is the same, and nothing is left to say."""
     X, y = table("combination")
     path = write_csv(tmp_path / "t.csv", X, y)
-    whole = read(run_tasks(Source(path=str(path), target="y"), Training(), tmp_path)).record
+    whole = read_record(run_tasks(Source(path=str(path), target="y"), Training(), tmp_path, draw=False))
     (remark,) = whole.dataset.remarks
     kept = tuple(name for name in whole.dataset.features if name != remark.column)
-    record = read(run_tasks(Source(path=str(path), target="y", features=kept), Training(), tmp_path)).record
+    record = read_record(run_tasks(Source(path=str(path), target="y", features=kept), Training(), tmp_path, draw=False))
     assert () == record.dataset.remarks
     assert "unique" not in sentence(record)
     assert whole.fits[0].loss is not None
@@ -305,7 +305,7 @@ def test_what_nearly_repeats_is_named_in_the_verdict(tmp_path: Path) -> None:
     rng = np.random.default_rng(7)
     a, b, noise = rng.normal(size=(3, 30))
     path = write_csv(tmp_path / "t.csv", np.column_stack([a, b, a + 1e-9 * noise]), 2 * a - b + 0.5 * noise)
-    record = read(run_tasks(Source(path=str(path), target="y"), Training(), tmp_path)).record
+    record = read_record(run_tasks(Source(path=str(path), target="y"), Training(), tmp_path, draw=False))
     assert "What repeats other columns can be left out with --leave-out: x2." in sentence(record)
     assert ["duplicate"] == [remark.kind for remark in record.dataset.remarks]
 

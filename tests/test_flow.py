@@ -141,7 +141,7 @@ def test_no_matrix_is_pickled(batch: tuple[State[Any], list[Ended], Path]) -> No
         assert set(item.task_inputs) <= {
             "name", "source", "draft", "training", "backend", "learning_rate", "run", "checks",
             "reports", "owner", "token", "__parents__", "files", "look", "runner", "label", "file", "alone", "kinds", "key",
-            "parting", "labels",
+            "parting", "labels", "scratch",
         }  # fmt: skip
 
 

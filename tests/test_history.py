@@ -37,7 +37,7 @@ NAMES = ("bill_length_mm", "bill_depth_mm", "flipper_length_mm")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Record:
     """A real run, of which others are made."""
     source = Source(path=str(bundled("penguins")), target="body_mass_g", features=NAMES)
-    made = archive.read_record(run_tasks(source, Training(), tmp_path_factory.mktemp("base"), "sales"))
+    made = archive.read_record(run_tasks(source, Training(), tmp_path_factory.mktemp("base"), "sales", draw=False))
     return made.model_copy(update={"inference": None})  # the weights are made up, and no standard errors go with them
 
 

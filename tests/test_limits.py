@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gd.archive import read
+from gd.archive import read, read_record
 from gd.data import Array, DataError, Source
 from gd.record import Record
 from gd.settings import Training
@@ -180,7 +180,7 @@ def test_the_range_ends_in_a_report(columns: list[Array], y: Array, training: di
     path = write_csv(tmp_path / "t.csv", np.column_stack(columns), y)
     names = tuple(f"x{j}" for j in range(len(columns)))
     settings = Training.model_validate({"epochs": 300, **training})
-    record = read(run_tasks(Source(path=str(path), target="y", features=names), settings, tmp_path)).record
+    record = read_record(run_tasks(Source(path=str(path), target="y", features=names), settings, tmp_path, draw=False))
     assert record.verdict in {"converged", "exhausted", "diverged"}
     for fit in record.fits:
         missing = {name for name in ("loss", "r2") if getattr(fit, name) is None}

@@ -256,7 +256,6 @@ TABLES: dict[str, tuple[str, Callable[[Array, Array], Problem]]] = {
     "poisson": ("penguins", poisson),
     "mse, iris": ("iris", least_squares),
     "mse, diabetes": ("diabetes", least_squares),
-    "logistic, diabetes": ("diabetes", above_the_median),
 }
 """Losses over real tables, whose features are standardised: body masses of 342 penguins, petal widths of 150 irises, and the
 course of 442 patients' diabetes."""

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from jinja2 import UndefinedError
 
-from gd.archive import read, write_report
+from gd.archive import read, read_record, write_report
 from gd.data import Array, DataError, Source, bundled
 from gd.epoch_table import epoch_table, shown_epochs
 from gd.notation import number
@@ -79,7 +79,7 @@ def test_sentence_of_a_diverged_run(reports: dict[str, Report]) -> None:
 def test_what_a_diverged_run_advises_works(tmp_path: Path) -> None:
     """The learning rate that the sentence names converges."""
     source = Source(path=str(bundled("penguins")), target="body_mass_g")
-    record = read(run_tasks(source, Training(learning_rate=0.25), tmp_path)).record
+    record = read_record(run_tasks(source, Training(learning_rate=0.25), tmp_path, draw=False))
     assert "converged" == record.verdict
 
 
@@ -165,7 +165,7 @@ def test_a_report_without_a_sweep_has_no_such_section(cases: dict[str, Path]) ->
 def test_where_all_rates_diverged_the_verdict_says_so(tmp_path: Path) -> None:
     """The smallest is trained with, and named in the first sentence."""
     source = Source(path=str(bundled("penguins")), target="body_mass_g")
-    record = read(run_tasks(source, Training(learning_rate=(1.5, 0.6, 0.7)), tmp_path)).record
+    record = read_record(run_tasks(source, Training(learning_rate=(1.5, 0.6, 0.7)), tmp_path, draw=False))
     assert ("diverged", 0.6) == (record.verdict, record.training.learning_rate)
     assert sentence(record).startswith("The smallest of 3 learning rates, 0.6, is above the stable limit 0.492; the loss was ")
     assert (
@@ -179,7 +179,7 @@ def test_backends_that_diverge_at_other_rates_are_told_apart(tmp_path: Path) -> 
     """The notebook's gradient by hand is five times too long: at 0.05 it diverges, and the true one does not."""
     source = Source(path=str(bundled("notebook")), target="Y")
     training = preset("notebook").model_copy(update={"learning_rate": (0.01, 0.05)})
-    said = rates_sentence(read(run_tasks(source, training, tmp_path)).record)
+    said = rates_sentence(read_record(run_tasks(source, training, tmp_path, draw=False)))
     assert "Diverged: 0.05 with NumPy; none with PyTorch. The stable limit is 0.09091." in said
 
 
@@ -282,7 +282,7 @@ def test_a_flat_gradient_is_not_taken_for_the_optimum(tmp_path: Path) -> None:
     path = write_csv(
         tmp_path / "near.csv", np.hstack([x, x + 1e-9 * rng.normal(size=(20, 1))]), 2 * x[:, 0] + 1 + rng.normal(size=20)
     )
-    record = read(run_tasks(Source(path=str(path), target="y"), Training(), tmp_path)).record
+    record = read_record(run_tasks(Source(path=str(path), target="y"), Training(), tmp_path, draw=False))
     found = record.diagnosis
     assert found is not None
     assert found.excess_loss is not None
@@ -295,14 +295,14 @@ def test_columns_left_far_from_zero_are_told_to_be_standardised(tmp_path: Path) 
     """Without standardising no number of epochs is enough, and the sentence names the option."""
     x = np.random.default_rng(0).normal(size=(20, 1))
     path = write_csv(tmp_path / "far.csv", 1e8 + 1e6 * x, 2 * x[:, 0] + 1)
-    record = read(run_tasks(Source(path=str(path), target="y"), Training(standardize=False), tmp_path)).record
+    record = read_record(run_tasks(Source(path=str(path), target="y"), Training(standardize=False), tmp_path, draw=False))
     assert sentence(record).endswith("epochs to close it. Leave out --no-standardize.")
 
 
 def test_a_run_that_never_stops_early_is_judged_at_its_end(tmp_path: Path) -> None:
     """With a tolerance of 0 every epoch is trained, and where the last gradient is flat the run has converged."""
     source = Source(path=str(bundled("penguins")), target="body_mass_g")
-    record = read(run_tasks(source, Training(epochs=400, tolerance=0), tmp_path)).record
+    record = read_record(run_tasks(source, Training(epochs=400, tolerance=0), tmp_path, draw=False))
     assert "converged" == record.verdict
     assert sentence(record).endswith(", relative to the weights.")
     assert " after 400 of 400 epochs and " in sentence(record)

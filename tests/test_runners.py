@@ -110,7 +110,7 @@ def states(flow_run: str, count: int) -> list[tuple[str, str]]:
     async def read() -> list[tuple[str, str]]:
         async with get_client() as client:
             found: list[tuple[str, str]] = []
-            for _ in range(100):
+            for _ in range(600):
                 runs = await client.read_task_runs(
                     flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[cast("Any", flow_run)]))
                 )

@@ -546,7 +546,7 @@ def fails(shown: Shown, sources: dict[str, str]) -> bool:
         return True
 
 
-@pytest.mark.parametrize("verdict", [*VERDICTS, *CRAFTS])
+@pytest.mark.parametrize("verdict", [*VERDICTS, "folded", "classes"])
 def test_a_number_that_is_changed_is_noticed(verdict: str, told: dict[str, Item], capsys: pytest.CaptureFixture[str]) -> None:
     """Nearly wherever it stands: by chance another may be that of something else. A sample of each place is changed."""
     shown, sources = everything(told[verdict], line(told[verdict].record, capsys))
@@ -629,11 +629,9 @@ def test_nothing_is_predicted_without_a_theory(craft: str, told: dict[str, Item]
 @pytest.mark.server
 def test_the_command_says_the_same_numbers(terminal: Terminal, tmp_path: Path) -> None:
     """What `gd run` prints, typed in a terminal, beside the run.json that it wrote."""
-    for words in (["--preset", "notebook"], [str(bundled("penguins")), "--target", "body_mass_g"]):
-        done = terminal.gd(["run", *words], tmp_path)
-        assert 0 == done.returncode
-        [name] = re.findall(r"^\S (\w+): ", done.stdout)
-        [folder] = [path.parent for path in (tmp_path / "reports" / name).glob("*/run.json")]
-        record, log = archive.read_run(folder)
-        shown, _ = everything(Item(record, log, folder), done.stdout.splitlines()[0])
-        assert [] == faults(shown)
+    done = terminal.gd(["run", str(bundled("penguins")), "--target", "body_mass_g"], tmp_path)
+    assert 0 == done.returncode
+    [folder] = [path.parent for path in (tmp_path / "reports" / "penguins").glob("*/run.json")]
+    record, log = archive.read_run(folder)
+    shown, _ = everything(Item(record, log, folder), done.stdout.splitlines()[0])
+    assert [] == faults(shown)

@@ -132,7 +132,7 @@ def test_a_run_from_files_comes_to_the_same_numbers(
 ) -> None:
     """Weights, losses and diagnosis bit for bit: where the rows lie changes nothing while they are one block."""
     source = csv(tmp_path, loss=training.loss)
-    plain = archive.read_record(run_tasks(source, training, tmp_path / "memory"))
+    plain = archive.read_record(run_tasks(source, training, tmp_path / "memory", draw=False))
     monkeypatch.setattr(spilling, "MOST_BYTES", 4096)
     folder = run_tasks(source, training, tmp_path / "files")
     found = archive.read_record(folder)
@@ -200,11 +200,11 @@ def test_a_run_by_blocks_arrives_where_the_other_does(
     """Every stage block by block, with rows held out: the same verdict, and weights that differ by rounding."""
     source = csv(tmp_path, 800, loss)
     training = Training.model_validate({"loss": loss, "method": "rows", "epochs": 100, "validation": "0.2", "dtype": dtype})
-    plain = archive.read_record(run_tasks(source, training, tmp_path / "memory"))
+    plain = archive.read_record(run_tasks(source, training, tmp_path / "memory", draw=False))
     monkeypatch.setattr(spilling, "MOST_BYTES", 4096)
     monkeypatch.setattr(spilling, "_BLOCK_BYTES", 0)
     monkeypatch.setattr(spilling, "_FEWEST", 64)
-    found = archive.read_record(run_tasks(source, training, tmp_path / "files"))
+    found = archive.read_record(run_tasks(source, training, tmp_path / "files", draw=False))
     assert plain.verdict == found.verdict == "converged"
     close = 1e-9 if dtype == "float64" else 1e-4
     for ours, theirs in zip(found.fits, plain.fits, strict=True):
@@ -218,7 +218,7 @@ def test_the_notebooks_gradient_stays_a_sum(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(spilling, "MOST_BYTES", 4096)
     monkeypatch.setattr(spilling, "_BLOCK_BYTES", 0)
     monkeypatch.setattr(spilling, "_FEWEST", 64)
-    record = archive.read_record(run_tasks(csv(tmp_path, 800, "mse"), training, tmp_path))
+    record = archive.read_record(run_tasks(csv(tmp_path, 800, "mse"), training, tmp_path, draw=False))
     assert record.diagnosis is not None
     assert {"numpy": pytest.approx(800), "torch": pytest.approx(1)} == record.diagnosis.gradient_ratio
 
@@ -241,7 +241,7 @@ def test_batches_of_rows_in_files_are_neighbours(tmp_path: Path, monkeypatch: py
     one, other = (archive.read_record(folder).fits[0] for folder in (drawn, apart))
     assert one.loss == pytest.approx(other.loss, rel=0.01)
     assert one.weights != other.weights
-    assert archive.read_record(run_tasks(source, HUBER, tmp_path / "full")).training.batches is None
+    assert archive.read_record(run_tasks(source, HUBER, tmp_path / "full", draw=False)).training.batches is None
 
 
 def test_memory_does_not_grow_with_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

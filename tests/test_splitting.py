@@ -155,7 +155,7 @@ def test_every_row_is_where_pandas_puts_it(
     split=st.sampled_from(SPLITS),
     seed=st.integers(0, 2**70),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_blocks_and_threads_move_no_row(
     tmp_path_factory: pytest.TempPathFactory, n: int, cuts: list[int], block: int, threads: int, split: Split, seed: int
 ) -> None:
