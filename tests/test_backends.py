@@ -332,7 +332,7 @@ def test_a_third_backend_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
     try:
         assert {*NAMES, "math"} == set(backends.available())
         source = Source(path=str(bundled("penguins")), target="body_mass_g")
-        report = archive.read(run_tasks(source, Training(backends=("numpy", "torch", "math")), tmp_path))
+        report = archive.read(run_tasks(source, Training(backends=("numpy", "torch", "math")), tmp_path, draw=False))
     finally:
         sys.modules.pop("gd.backends.math", None)
     assert "converged" == report.record.verdict

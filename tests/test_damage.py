@@ -1,6 +1,6 @@
 """Good files with some of their bytes damaged: each of them is read as it now stands, or refused in words.
 
-There are 2,000 of them, and ten thousand under `make fuzz`.
+There are about 1,000 of them, and ten thousand under `make fuzz`.
 """
 
 from __future__ import annotations

@@ -115,7 +115,7 @@ def test_what_an_interval_is_not_defined_for(tmp_path: Path) -> None:
     }  # fmt: skip
     for said, (features, target) in tables.items():
         source = Source(path=str(write_csv(tmp_path / "table.csv", features, target)), target="y")
-        model = load(run_tasks(source, Training(backends=("numpy",), epochs=5000), tmp_path / "reports"))
+        model = load(run_tasks(source, Training(backends=("numpy",), epochs=5000), tmp_path / "reports", draw=False))
         assert model.interval is None
         assert said in model.reasons["interval"]
 
@@ -124,7 +124,7 @@ def test_without_an_intercept_nothing_is_centred(tmp_path: Path) -> None:
     """The intercept is null, with a reason, and the factor has a row a feature."""
     X, y = made_up(np.random.default_rng(1), 30, 2)
     source = Source(path=str(write_csv(tmp_path / "table.csv", X, y)), target="y")
-    model = load(run_tasks(source, Training(backends=("numpy",), intercept=False), tmp_path / "reports"))
+    model = load(run_tasks(source, Training(backends=("numpy",), intercept=False), tmp_path / "reports", draw=False))
     assert (None, {"intercept": "the model has none"}) == (model.intercept, model.reasons)
     assert model.interval is not None
     assert ((0.0, 0.0), (2, 2)) == (model.interval.centre, model.interval.F.shape)
@@ -138,7 +138,7 @@ def test_how_cells_are_written_is_kept(tmp_path: Path) -> None:
         decimal=",", units=("kg",), missing=("-",), comment="#", skip_lines="2-2", delimiter=";", encoding="utf-8"
     )
     source = Source(path=str(tmp_path / "table.csv"), target="y", dialect=dialect)
-    found = load(run_tasks(source, Training(backends=("numpy",)), tmp_path / "reports")).dialect
+    found = load(run_tasks(source, Training(backends=("numpy",)), tmp_path / "reports", draw=False)).dialect
     assert Dialect(decimal=",", units=("kg",), missing=("NaN", "-"), comment="#") == found
 
 
@@ -146,7 +146,7 @@ def test_columns_without_names_stay_so(tmp_path: Path) -> None:
     """They are named by their places in the next file too."""
     (tmp_path / "table.csv").write_text("".join(f"{j},{j * j % 11},{j % 5}\n" for j in range(20)), encoding="utf-8")
     source = Source(path=str(tmp_path / "table.csv"), target="column 3", dialect=Dialect(header="none"))
-    model = load(run_tasks(source, Training(backends=("numpy",)), tmp_path / "reports"))
+    model = load(run_tasks(source, Training(backends=("numpy",)), tmp_path / "reports", draw=False))
     assert (("column 1", "column 2"), Dialect(header="none")) == (model.features, model.dialect)
 
 

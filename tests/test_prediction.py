@@ -48,7 +48,9 @@ def trained(folder: Path, text: str, target: str = "y", training: Training = LON
     """The model of a table."""
     folder.mkdir(exist_ok=True)
     (folder / "train.csv").write_text(text, encoding="utf-8")
-    return load(run_tasks(Source(path=str(folder / "train.csv"), target=target, **how), training, folder / "reports"))
+    return load(
+        run_tasks(Source(path=str(folder / "train.csv"), target=target, **how), training, folder / "reports", draw=False)
+    )
 
 
 def written(path: Path, text: str) -> Path:
@@ -76,7 +78,7 @@ def agree(fit: Any, X: Array, rows: list[dict[str, str]], mean: list[dict[str, s
 @pytest.mark.parametrize("table", CHOSEN, ids=ids)
 def test_a_real_table_is_predicted_as_by_statsmodels(table: Table, intercept: bool, tmp_path: Path) -> None:
     """Every row of the file that the model was trained on, whatever text it has beside the features."""
-    model = load(run_tasks(table.source, LONG.model_copy(update={"intercept": intercept}), tmp_path))
+    model = load(run_tasks(table.source, LONG.model_copy(update={"intercept": intercept}), tmp_path, draw=False))
     data = frame(table)
     assert len(data) == len(data.dropna(subset=[table.target, *of_file(table.features, data)]))
     X = np.column_stack([made(data, feature) for feature in table.features])
@@ -104,7 +106,7 @@ def test_features_far_from_zero(tmp_path: Path) -> None:
     X, y = made_up(rng, 50, 3)
     X = 1e6 + np.round(X, 6)
     source = Source(path=str(write_csv(tmp_path / "train.csv", X, y)), target="y")
-    model = load(run_tasks(source, LONG, tmp_path / "reports"))
+    model = load(run_tasks(source, LONG, tmp_path / "reports", draw=False))
     new = 1e6 + np.round(2 * rng.normal(size=(40, 3)), 6)
     file = write_csv(tmp_path / "new.csv", new, np.zeros(40))
     rows, mean = predicted(model, file)[0], predicted(model, file, width="mean")[0]
@@ -115,7 +117,7 @@ def test_another_level(tmp_path: Path) -> None:
     """Intervals of 80 % are those of statsmodels under alpha = 0.2."""
     X, y = made_up(np.random.default_rng(4), 30, 2)
     source = Source(path=str(write_csv(tmp_path / "train.csv", X, y)), target="y")
-    model = load(run_tasks(source, LONG, tmp_path / "reports"))
+    model = load(run_tasks(source, LONG, tmp_path / "reports", draw=False))
     rows, outcome = predicted(model, tmp_path / "train.csv", level=0.8)
     expected = OLS(y, with_ones(X)).fit().get_prediction().summary_frame(alpha=0.2)
     np.testing.assert_allclose(numbers(rows, "low"), expected["obs_ci_lower"], rtol=1e-9, atol=1e-9)
@@ -323,7 +325,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mixed")
     text, _ = encoded(np.random.default_rng(5), 60)
     source = Source(path=str(written(folder / "train.csv", text)), target="y", encode=("category", "dates"))
-    return run_tasks(source, LONG, folder / "reports")
+    return run_tasks(source, LONG, folder / "reports", draw=False)
 
 
 def words(line: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int | str | None, str, str]:

@@ -552,7 +552,7 @@ def test_a_number_that_is_changed_is_noticed(verdict: str, told: dict[str, Item]
     shown, sources = everything(told[verdict], line(told[verdict].record, capsys))
     for where, source in sources.items():
         changed = list(spoilt(source, where in {"page", "mail"}))
-        sample = changed[:: max(1, len(changed) // 30)]
+        sample = changed[:: max(1, len(changed) // 20)]
         missed = sum(not fails(shown, sources | {where: words}) for words in sample)
         assert len(sample) > (10 if where in {"page", "mail"} else 1)
         assert missed <= 0.1 * len(sample), where

@@ -91,10 +91,7 @@ def ended(classes: Source, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         *((name, PENGUINS, settings) for name, settings in STEPS.items()),
         *((name, classes, {"loss": "logistic"} | settings) for name, settings in CLASSES.items()),
     ]
-    return {
-        name: run_tasks(source, Training(**settings), reports, name.replace(" ", "-"), draw=False)
-        for name, source, settings in asked
-    }
+    return {name: run_tasks(source, Training(**settings), reports, name.replace(" ", "-")) for name, source, settings in asked}
 
 
 def numbers_of(record: Record) -> dict[str, str]:
