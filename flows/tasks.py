@@ -136,9 +136,12 @@ def sweep_rates(name: str, backend: str, draft: Draft, training: Training) -> fl
 def train_with(name: str, backend: str, draft: Draft, training: Training, learning_rate: float) -> tuple[float, float]:
     """Train one backend and hold its gradient against central differences; returns the check's ratio and error."""
     descent, bind = Descent.load(draft.work / "descent.npz", training), _bind(backend, training)
+    searched = list[float]()
     with Following(name, backend, training.epochs) as progress:
-        trace = _descend(draft, descent, bind, learning_rate, progress)
+        trace = _descend(draft, descent, bind, learning_rate, progress, searched.append)
     trace.save(draft.work / f"trace-{backend}.npz")
+    if searched and backend == training.backends[0]:  # the log has one column of rates
+        save_array(draft.work / "rates.npy", np.array(searched[: len(trace)]))
     stated = whole(bind, descent.problem, _load(draft, "design"), _load(draft, "target"), at_once=training.loss == "notebook")
     check = check_gradient(stated, Spectrum.load(draft.work / "spectrum.npz"))
     return check.ratio, check.error
@@ -152,7 +155,7 @@ def _bind(backend: str, training: Training) -> Callable[[Problem], Objective]:
 
 def _descend(
     draft: Draft, descent: Descent, bind: Callable[[Problem], Objective], rate: float, progress: Progress | None = None,
-    twin: bool = False,
+    searched: Callable[[float], None] | None = None, *, twin: bool = False,
 ) -> Trace:  # fmt: skip
     """The descent of one backend.
 
@@ -162,6 +165,7 @@ def _descend(
         bind: what binds a problem to the backend.
         rate: the learning rate.
         progress: told how far it is.
+        searched: told each rate that a line search finds.
         twin: with a rounding error more in every gradient, to see what becomes of one.
     """
     training = descent.training
@@ -174,7 +178,7 @@ def _descend(
         return disturbed(made, kind) if twin else made
 
     all_rows = whole(bind, descent.problem, design, y, kind, at_once=training.loss == "notebook")
-    objective, held, searched = ready(all_rows), None, list[float]()
+    objective, held = ready(all_rows), None
     if training.batch_size is not None:
         neighbours = together(n, p) == "neighbours"
         cut = batches(n, training.batch_size, training.seed, contiguous=neighbours)
@@ -187,18 +191,15 @@ def _descend(
         each = tuple(map(ready, each))
         optimizer = minibatch(descent.optimizer(rate, p, len(each)), each, cut.order)
     elif training.learning_rate == "search":
-        optimizer = line_search(objective, rate, searched.append)
+        optimizer = line_search(objective, rate, searched)
     else:
         optimizer = descent.optimizer(rate, p)
     if (draft.work / "held-design.npy").exists():
         held = whole(bind, descent.loss, _load(draft, "held-design"), _load(draft, "held-target"), kind)
-    trace = train(
+    return train(
         objective, p, optimizer, epochs=training.epochs, tolerance=training.stop_below, stop_early=training.stops_early,
         keep_weights=training.keep_weights, dtype=kind, held=held, patience=training.patience, progress=progress,
     )  # fmt: skip
-    if searched and not twin:
-        save_array(draft.work / "rates.npy", np.array(searched[: len(trace)]))
-    return trace
 
 
 @task(name="compare", task_run_name="{name}: compare", cache_policy=NO_CACHE)

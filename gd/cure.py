@@ -15,6 +15,7 @@ import numpy as np
 from gd.notation import count, number, visible
 from gd.phrases import plural, say
 from gd.record import Fit, Record
+from gd.settings import ADAPTIVE
 from gd.theory import Law
 
 __all__ = [
@@ -39,7 +40,6 @@ _MOST = 10**7  # epochs that are worth advising
 _USUAL = 1000  # epochs where nobody has said how many
 _PENALTY = 0.01  # L2, that is advised
 _LIMITS = {"gradient-descent": "2/λmax", "momentum": "2(1 + β)/λmax", "nesterov": "2(1 + β)/((1 + 2β)λmax)"}
-_ADAPTIVE = {"adagrad", "rmsprop", "adam", "adamw"}
 _VALUE = r"[\w.,+-]+"
 _SETTING = (
     r"(?: --(?:loss|delta|l2|l1|optimizer|decay|weight-decay|learning-rate|schedule|schedule-factor|schedule-every|warm-up"
@@ -136,7 +136,7 @@ def too_short(record: Record) -> bool:
     found, settings = record.diagnosis, record.training
     assert found is not None
     rate = settings.learning_rate or 0.0
-    if settings.optimizer not in _ADAPTIVE:
+    if settings.optimizer not in ADAPTIVE:
         return bool(found.steepest) and rate * (found.steepest or 0.0) < (1.0 if settings.batch_size is None else 0.01)
     if settings.precondition != "none":
         return False
@@ -395,7 +395,7 @@ def _endless(record: Record) -> Cure:
     found, settings = record.diagnosis, record.training
     assert found is not None
     rate, bound = settings.learning_rate or 0.0, found.steepest
-    adaptive, known = settings.optimizer in _ADAPTIVE, bound is not None and settings.loss != "poisson"
+    adaptive, known = settings.optimizer in ADAPTIVE, bound is not None and settings.loss != "poisson"
     long = (
         settings.learning_rate_setting == "fixed"
         and not adaptive

@@ -192,9 +192,9 @@ def settle(training: Training, design: Array, y: Array, l2: float = 0.0) -> tupl
         The settings as numbers, and the spectrum of the loss in the coordinates of the weights.
     """
     p = design.shape[1]
-    delta = _delta(design, y) if training.loss == "huber" and training.delta == "auto" else None
-    if training.loss == "huber" and training.delta != "auto":
-        delta = training.delta
+    delta = None
+    if training.loss == "huber":
+        delta = _delta(design, y) if training.delta == "auto" else training.delta
     draft = Descent(training, 1.0, "set", delta=delta, l2=l2)
     penalised = draft.penalised(p)
     penalty = training.l1 * penalised
@@ -204,8 +204,7 @@ def settle(training: Training, design: Array, y: Array, l2: float = 0.0) -> tupl
     P = _preconditioner(training, found, l2, penalised)
     seen = found if P is None else found.through(P)
     steepest = float(seen.eigenvalues[-1]) if quadratic else _steepest(training, found, l2, penalised, P)
-    decay = _MEAN if training.stochastic and training.decay == "auto" else None
-    decay = _decay(training, seen, steepest, decay)
+    decay = _decay(training, seen, steepest)
     rate, how = _rate(training, replace(draft, P=P), design, y, seen, steepest, decay)
     null = math.nan if training.loss in {"mse", "notebook"} else _null_loss(draft, design, y)
     settled = Descent(training, rate, how, decay, delta, l2, steepest, null, P)
@@ -291,7 +290,7 @@ def _steepest(training: Training, found: Spectrum, l2: float, penalised: Array, 
     return max(float(np.linalg.norm(root if P is None else root @ P, 2)) ** 2 for root in roots)
 
 
-def _decay(training: Training, seen: Spectrum, steepest: float, noisy: float | None) -> float | None:
+def _decay(training: Training, seen: Spectrum, steepest: float) -> float | None:
     """β or ρ; between batches, whose gradients differ, a usual one and not that of the curvature."""
     if training.optimizer in {"gradient-descent", "adagrad"}:
         return None
@@ -299,8 +298,8 @@ def _decay(training: Training, seen: Spectrum, steepest: float, noisy: float | N
         return training.decay
     if training.optimizer in _USUAL:
         return _USUAL[training.optimizer]
-    if noisy is not None:
-        return noisy
+    if training.stochastic:
+        return _MEAN
     slowest = max(seen.least, steepest * (_FEW / training.epochs) ** 2)  # what is slower than that is not waited for
     law = Law("momentum" if training.optimizer == "momentum" else "nesterov")
     return law.best(min(slowest, steepest), steepest)[1]

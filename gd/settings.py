@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from gd.splitting import Split
 
-__all__ = ["Loss", "OptimizerName", "Precondition", "ScheduleName", "Training", "preset"]
+__all__ = ["ADAPTIVE", "Loss", "OptimizerName", "Precondition", "ScheduleName", "Training", "preset"]
 
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Penalty = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -17,7 +17,8 @@ OptimizerName = Literal["gradient-descent", "momentum", "nesterov", "adagrad", "
 ScheduleName = Literal["auto", "constant", "step", "exponential", "cosine"]
 Precondition = Literal["none", "diagonal", "whiten"]
 
-_ADAPTIVE = {"adagrad", "rmsprop", "adam", "adamw"}
+ADAPTIVE = frozenset({"adagrad", "rmsprop", "adam", "adamw"})
+"""Optimizers whose steps do not shrink with the gradient."""
 
 
 class Training(BaseModel):
@@ -155,7 +156,7 @@ class Training(BaseModel):
     def _with_l1(self) -> str | None:
         if not self.l1:
             return None
-        if self.optimizer in _ADAPTIVE:
+        if self.optimizer in ADAPTIVE:
             return (
                 f"--l1 is for gradient-descent, momentum and nesterov: after a step of {self.optimizer} it is another penalty"
             )
@@ -198,10 +199,8 @@ class Training(BaseModel):
 
     def _with_penalty(self) -> str | None:
         if self.loss != "mse" and (self.l2 == "auto" or self.folds is not None):
-            return (
-                f"cross-validation is of the mean squared error: {'--l2 auto' if self.l2 == 'auto' else '--folds'} does not go \
-with --loss {self.loss}"
-            )
+            option = "--l2 auto" if self.l2 == "auto" else "--folds"
+            return f"cross-validation is of the mean squared error: {option} does not go with --loss {self.loss}"
         return None
 
     @property
@@ -231,7 +230,7 @@ with --loss {self.loss}"
     @property
     def adaptive(self) -> bool:
         """Whether the optimizer's steps do not shrink with the gradient."""
-        return self.optimizer in _ADAPTIVE
+        return self.optimizer in ADAPTIVE
 
     @property
     def planned(self) -> Literal["constant", "step", "exponential", "cosine"]:
