@@ -118,7 +118,7 @@ def sweep_rates(name: str, backend: str, draft: Draft, training: Training) -> fl
     descent = Descent.load(draft.work / "descent.npz", training)
     with Following(name, f"{backend}, {len(rates)} rates", training.epochs) as progress:
         swept = sweep(
-            whole(_bind(backend, training), descent.problem, design, y, kind, at_once=training.loss == "notebook"),
+            descent.all_rows(_bind(backend, training), design, y, kind),
             design.shape[1],
             rates,
             epochs=training.epochs,
@@ -142,7 +142,7 @@ def train_with(name: str, backend: str, draft: Draft, training: Training, learni
     trace.save(draft.work / f"trace-{backend}.npz")
     if searched and backend == training.backends[0]:  # the log has one column of rates
         save_array(draft.work / "rates.npy", np.array(searched[: len(trace)]))
-    stated = whole(bind, descent.problem, _load(draft, "design"), _load(draft, "target"), at_once=training.loss == "notebook")
+    stated = descent.all_rows(bind, _load(draft, "design"), _load(draft, "target"))
     check = check_gradient(stated, Spectrum.load(draft.work / "spectrum.npz"))
     return check.ratio, check.error
 
@@ -177,8 +177,7 @@ def _descend(
         made = descent.bound(made, p)
         return disturbed(made, kind) if twin else made
 
-    all_rows = whole(bind, descent.problem, design, y, kind, at_once=training.loss == "notebook")
-    objective, held = ready(all_rows), None
+    objective, held = ready(descent.all_rows(bind, design, y, kind)), None
     if training.batch_size is not None:
         neighbours = together(n, p) == "neighbours"
         cut = batches(n, training.batch_size, training.seed, contiguous=neighbours)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from gd.backends import Objective
-from gd.batches import part
+from gd.batches import part, whole
 from gd.data import Array
 from gd.diagnosis import Spectrum, spectrum, surroundings
 from gd.optimizers import (
@@ -97,6 +99,19 @@ class Descent:
         if self.training.loss == "notebook":  # whose gradient is no mean over the rows
             return self.problem(design, y)
         return in_blocks(self.problem if penalised else self.loss, design, y)
+
+    def all_rows(
+        self, bind: Callable[[Problem], Objective], design: Array, y: Array, dtype: DTypeLike = np.float64
+    ) -> Objective:  # fmt: skip
+        """The same on any backend, of any number of rows.
+
+        Args:
+            bind: what binds a problem to the backend.
+            design: the design matrix, (n, p).
+            y: targets, (n,).
+            dtype: that is computed in.
+        """
+        return whole(bind, self.problem, design, y, dtype, at_once=self.training.loss == "notebook")
 
     def bound(self, objective: Objective, p: int) -> Objective:
         """An objective with all penalties, out of one that a backend has bound."""

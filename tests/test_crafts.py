@@ -23,7 +23,7 @@ from gd.refusal import DataError
 from gd.settings import Training
 from gd.splitting import Split
 from gd.validation import cross_validate
-from tests.conftest import run_tasks, write_csv
+from tests.conftest import CRAFTS, run_tasks, write_csv
 
 
 def of(crafts: dict[str, Path], name: str) -> Record:
@@ -93,6 +93,16 @@ def test_counts_are_those_of_scikit_learn(crafts: dict[str, Path]) -> None:
     _, rates = log.entries("learning_rate")
     assert (rates[np.isfinite(rates)] > 0).all()
     assert len(set(rates.tolist())) > 1
+
+
+def test_searched_rates_are_the_first_backends(crafts: dict[str, Path], tmp_path: Path) -> None:
+    """Of two backends whose searches may part by rounding, those of the first: as in a run of it alone."""
+    source, training = CRAFTS["counts"]
+    alone = run_tasks(source, training.model_copy(update={"backends": ("numpy",)}), tmp_path, draw=False)
+    (_, one), (_, both) = archive.read_run(alone), archive.read_run(crafts["counts"])
+    assert one is not None
+    assert both is not None
+    np.testing.assert_array_equal(one["learning_rate"], both["learning_rate"][: len(one)])
 
 
 def test_an_l1_penalty_takes_weights_out(crafts: dict[str, Path], penguins: Dataset) -> None:
