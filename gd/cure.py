@@ -25,6 +25,7 @@ __all__ = [
     "epochs_of_nesterov",
     "epochs_to_flat",
     "fallen_to",
+    "hardly_begun",
     "rounded",
     "too_short",
     "without",
@@ -104,8 +105,13 @@ def epochs_to_flat(record: Record) -> int | None:
     return max(fit.epochs for fit in record.fits) + max(math.ceil(missing), 1)
 
 
-def epochs_of_nesterov(record: Record) -> int | None:
-    """Epochs within which Nesterov's steps at their own rate would meet the tolerance; None where they are no remedy."""
+def epochs_of_nesterov(record: Record, others: Sequence[int | None]) -> int | None:
+    """Epochs within which Nesterov's steps at their own rate would meet the tolerance; None where they are no remedy.
+
+    Args:
+        record: of plain descent.
+        others: epochs that other remedies need, of all of which it must be a quarter at most; None where they are none.
+    """
     assert record.diagnosis is not None
     curved, settings = np.array([value for value in record.diagnosis.eigenvalues if value > 0]), record.training
     plain = settings.loss == "mse" and settings.optimizer == "gradient-descent" and settings.precondition == "none"
@@ -115,7 +121,9 @@ def epochs_of_nesterov(record: Record) -> int | None:
     factor = Law("nesterov", decay).contraction(rate, curved)
     if not 0 < factor < 1:
         return None
-    return math.ceil(_SWINGS * math.log(record.training.tolerance or _CLOSE) / math.log(factor)) + 1
+    epochs = math.ceil(_SWINGS * math.log(record.training.tolerance or _CLOSE) / math.log(factor)) + 1
+    known = [other for other in others if other is not None]
+    return epochs if known and _FASTER * epochs < min(known) else None
 
 
 def fallen_to(record: Record) -> float | None:
@@ -124,6 +132,11 @@ def fallen_to(record: Record) -> float | None:
     norms = [fit.gradient_norm for fit in record.fits if fit.gradient_norm is not None]
     first = record.diagnosis.first_gradient_norm
     return max(norms) / first if norms and first else None
+
+
+def hardly_begun(record: Record) -> bool:
+    """Whether somebody chose the learning rate, and the gradient has hardly fallen."""
+    return record.training.learning_rate_setting == "fixed" and (fallen_to(record) or 0.0) > _HARDLY
 
 
 def too_short(record: Record) -> bool:
@@ -335,8 +348,8 @@ def _exhaustion(record: Record) -> Cure:
     elif flat is None or flat > _MOST:
         return _conditioned(record, reasons)
     steep = _steep(record)
-    fast, known = epochs_of_nesterov(record), [epochs for epochs in (flat, need) if epochs is not None]
-    if fast is not None and known and _FASTER * fast < min(known):
+    fast = epochs_of_nesterov(record, (flat, need))
+    if fast is not None:
         more = {"epochs": str(rounded(fast))} if fast > settings.epochs else {}
         reasons.append(say("cure.nesterov", epochs=count(rounded(fast))))
         command = changed(record.run.command, optimizer="nesterov", learning_rate=None, **more)
@@ -419,7 +432,7 @@ def _without_theory(record: Record) -> Cure:
     if settings.batch_size is not None:
         return Cure((say("cure.cloud", rows=plural(settings.batch_size, "row")),))
     share = fallen_to(record)
-    if settings.learning_rate_setting == "fixed" and (share or 0.0) > _HARDLY:
+    if hardly_begun(record):
         reasons = [say("cure.short" if too_short(record) else "cure.stuck", share=number(share, 2))]
         if found.stable_below is not None and (settings.learning_rate or 0.0) >= found.stable_below:
             reasons.append(_unstable_near(record))

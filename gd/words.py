@@ -6,14 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from gd.cure import epochs_of_nesterov, epochs_to_flat, fallen_to, rounded, too_short, wrong_gradients
+from gd.cure import epochs_of_nesterov, epochs_to_flat, fallen_to, hardly_begun, rounded, too_short, wrong_gradients
 from gd.notation import count, listed, number, plainly, typed, visible
 from gd.phrases import plural, say
 from gd.record import Record
 
 __all__ = ["SYMBOLS", "headline", "rates_sentence", "sentence"]
-
-_HARDLY = 0.1  # of the first gradient: a descent that has hardly begun
 
 SYMBOLS = {"converged": "✓", "exhausted": "…", "diverged": "✕", "disagree": "≠", "failed": "!"}
 
@@ -212,8 +210,8 @@ def _exhaustion(record: Record, num: Any) -> str:
     more = {"said": text, "epochs": count(rounded(found.predicted_epochs)), "share": num(1e-6)}
     if best is not None and best <= settings.epochs:
         return say("exhausted.more_or_rate", best=num(found.best_rate, 2), rate=num(rate, 2), **more)
-    fast = epochs_of_nesterov(record)
-    if fast is not None and 4 * fast < min(best or math.inf, found.predicted_epochs):
+    fast = epochs_of_nesterov(record, (best, found.predicted_epochs))
+    if fast is not None:
         return say("exhausted.more_or_nesterov", fewer=count(rounded(fast)), **more)
     if best is not None and best < 0.7 * found.predicted_epochs:
         return say("exhausted.more_or_both", best=num(found.best_rate, 2), fewer=count(rounded(best)), **more)
@@ -223,7 +221,7 @@ def _exhaustion(record: Record, num: Any) -> str:
 def _without_theory(record: Record, num: Any, text: str) -> str:
     """Of steps that no theory predicts, why they have not come to rest."""
     settings, rate = record.training, record.training.learning_rate
-    if settings.learning_rate_setting == "fixed" and (fallen_to(record) or 0.0) > _HARDLY:
+    if hardly_begun(record):
         name = "exhausted.short" if too_short(record) else "exhausted.stuck"
         return say(name, said=text, share=num(fallen_to(record), 2), rate=num(rate))
     if settings.optimizer == "adamw" and settings.weight_decay:
