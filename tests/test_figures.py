@@ -405,7 +405,8 @@ def test_the_picture_of_folds_holds_its_numbers(crafts: dict[str, Path]) -> None
         ({"schedule": "exponential", "schedule_factor": 0.5, "epochs": 40}, False),
         ({"schedule": "exponential", "epochs": 40}, True),
         ({"schedule": "step", "schedule_factor": 1e-12, "epochs": 30}, False),  # less than a millionth is nothing
-        ({"learning_rate": "search"}, True),
+        ({"learning_rate": "search"}, False),  # NumPy's rates are a factor of 8 apart
+        ({"learning_rate": "search", "loss": "poisson"}, True),  # and these one of 16
         ({"warm_up": 20, "epochs": 30}, False),
     ],
 )
