@@ -360,9 +360,7 @@ class _Worker:
         self._ours.close()
 
     def leave(self) -> None:
-        """Let it tell the server what it still has to, and wait until it has ended."""
-        with suppress(BrokenProcessPool, TimeoutError):
-            self._pool.submit(_finish_telling).result(3 * _END)
+        """Wait until it has ended."""
         self.end()
         self._pool.shutdown()
         self._theirs.close()
@@ -394,6 +392,7 @@ def _work(pickled: bytes) -> bytes:
         outcome = state.result(raise_on_failure=False)
     except BaseException as error:  # noqa: BLE001  (nothing but a kill ends a worker)
         outcome = error if isinstance(error, Exception) else RuntimeError(f"{type(error).__name__}: {error}")
+    _tell()
     try:
         answer = cloudpickle.dumps(outcome)
         cloudpickle.loads(answer)
@@ -403,13 +402,13 @@ def _work(pickled: bytes) -> bytes:
     return bytes(answer)
 
 
-def _finish_telling() -> None:
-    """In that process, at its end: what the server has not been told yet."""
+def _tell() -> None:
+    """In that process, at the end of a call: what the server has not heard of it yet, since the next one may be killed."""
     from prefect.events.worker import EventsWorker  # noqa: PLC0415
     from prefect.logging.handlers import APILogWorker  # noqa: PLC0415
 
-    logging.disable(logging.WARNING)  # Prefect would warn that there is something left to tell
     for telling in (EventsWorker, APILogWorker):
+        logging.getLogger(telling.__name__).setLevel(logging.ERROR)  # else it warns that there is something left to tell
         telling.drain_all(timeout=_END)
 
 
