@@ -5,8 +5,12 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import sqlite3
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +26,7 @@ os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="gd-prefect-")  # before an
 os.environ["PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS"] = "120"
 os.environ.pop("PREFECT_API_URL", None)
 
+from flows.server import TemporaryServer
 from gd.archive import read
 from gd.data import Array, Dataset, Provenance, Source, bundled
 from gd.reading import read_csv
@@ -147,18 +152,30 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run_tasks(table, Training(learning_rate="auto-sweep"), tmp_path_factory.mktemp("swept"))
 
 
+def shared(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that the first worker which wants it fills; none writes into it afterwards."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    folder.mkdir(exist_ok=True)
+    with (folder / ".lock").open("a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.seek(0)
+        if not lock.read():
+            make(folder)
+            lock.write("made")
+    return folder
+
+
 @pytest.fixture(scope="session")
 def crafts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Finished runs of other losses, steps and ways to validate: made by the first worker that wants them, written by none."""
-    base = tmp_path_factory.getbasetemp()
-    reports = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "crafts"
-    reports.mkdir(exist_ok=True)
-    with (reports / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    """Finished runs of other losses, steps and ways to validate."""
+
+    def make(folder: Path) -> None:
         for name, (source, training) in CRAFTS.items():
-            if not (reports / name).is_dir():
-                run_tasks(source, training, reports, name)
-    return {name: next(path for path in (reports / name).iterdir() if path.is_dir()) for name in CRAFTS}
+            run_tasks(source, training, folder, name)
+
+    made = shared(tmp_path_factory, "crafts", make)
+    return {name: next(path for path in (made / name).iterdir() if path.is_dir()) for name in CRAFTS}
 
 
 @pytest.fixture(scope="session")
@@ -168,12 +185,43 @@ def reports(cases: dict[str, Path]) -> dict[str, Report]:
 
 
 @pytest.fixture(scope="session")
-def prefect_server() -> Iterator[None]:
-    """A real Prefect server with a database of its own, one for the whole session."""
-    from prefect.testing.utilities import prefect_test_harness  # noqa: PLC0415
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prefect's database before its first run; its hundred migrations take half of a server's first start."""
 
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
+    def make(folder: Path) -> None:
+        words = [sys.executable, "-m", "prefect", "server", "database", "upgrade", "--yes"]
+        subprocess.run(words, env=os.environ | {"PREFECT_HOME": str(folder)}, check=True, capture_output=True, timeout=240)
+
+    return shared(tmp_path_factory, "database", make) / "prefect.db"
+
+
+def furnish(home: Path, database: Path) -> Path:
+    """A folder for PREFECT_HOME, with a database that is ready."""
+    home.mkdir(exist_ok=True)
+    with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(home / "prefect.db")) as copy:
+        source.backup(copy)
+        copy.execute("pragma journal_mode = wal")
+    return home
+
+
+@pytest.fixture(scope="session")
+def prefect_server(database: Path) -> Iterator[None]:
+    """A real Prefect server with a database of its own, one for all the tests of a worker."""
+    from prefect.events.worker import EventsWorker  # noqa: PLC0415
+    from prefect.logging.handlers import APILogWorker  # noqa: PLC0415
+    from prefect.settings import PREFECT_API_URL, temporary_settings  # noqa: PLC0415
+
+    furnish(Path(os.environ["PREFECT_HOME"]), database)
+    server = TemporaryServer()
+    server.start()
+    try:
+        server.wait()
+        with temporary_settings({PREFECT_API_URL: server.url}):
+            yield
+            for telling in (EventsWorker, APILogWorker):
+                telling.drain_all(timeout=10)
+    finally:
+        server.stop()
 
 
 @pytest.fixture(scope="module")  # closed with its module: while it is open Prefect takes this thread for an async one

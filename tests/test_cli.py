@@ -20,7 +20,7 @@ import pytest
 
 from gd.cli import main
 from gd.data import bundled
-from tests.conftest import write_csv
+from tests.conftest import furnish, write_csv
 from tests.smtp_server import Fault, SmtpServer
 from tests.terminal import Terminal
 
@@ -396,10 +396,10 @@ def test_long_training_shows_its_progress_on_a_terminal(environment: dict[str, s
 
 @pytest.mark.server
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_run_leaves_nothing_behind(sent: signal.Signals, tmp_path: Path) -> None:
+def test_a_stopped_run_leaves_nothing_behind(sent: signal.Signals, database: Path, tmp_path: Path) -> None:
     """Ctrl-C or SIGTERM while it works: a line, a status that says which, no draft, no server left running."""
     environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_URL"}
-    environment |= {"MARK": str(tmp_path)}
+    environment |= {"MARK": str(tmp_path), "PREFECT_HOME": str(furnish(tmp_path / "prefect", database))}
     line = ["run", str(bundled("notebook")), "--target", "Y", "--epochs", "3000000", "--tolerance", "0"]
     with subprocess.Popen(
         [sys.executable, "-m", "gd", *line],

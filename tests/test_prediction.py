@@ -23,7 +23,7 @@ from gd.dialect import Dialect
 from gd.model import Model, load
 from gd.prediction import Outcome, predict
 from gd.settings import Training
-from tests.conftest import run_tasks, write_csv
+from tests.conftest import furnish, run_tasks, write_csv
 from tests.test_inference import made_up, with_ones
 from tests.test_names import NAMES
 from tests.test_real_tables import TABLES, Table, frame, ids, made, of_file
@@ -432,12 +432,13 @@ def test_a_device_is_written_to_and_not_replaced(mixed: Path, tmp_path: Path, ca
 
 
 @pytest.mark.server
-def test_run_then_predict_as_whole_processes(tmp_path: Path) -> None:
+def test_run_then_predict_as_whole_processes(database: Path, tmp_path: Path) -> None:
     """The bundled penguins: the RMSE that is said is that of run.json; a reader who has enough ends it without a word."""
+    environment = os.environ | {"PREFECT_HOME": str(furnish(tmp_path / "prefect", database))}
     gd, table = [sys.executable, "-m", "gd"], str(bundled("penguins"))
     ran = subprocess.run(
         [*gd, "run", table, "--target", "body_mass_g", "--reports", str(tmp_path), "--json"],
-        capture_output=True, text=True, check=True, timeout=200,
+        capture_output=True, text=True, check=True, timeout=200, env=environment,
     )  # fmt: skip
     record = json.loads(ran.stdout)
     folder = tmp_path / "penguins" / record["run"]["id"]

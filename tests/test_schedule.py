@@ -21,7 +21,7 @@ pytestmark = pytest.mark.server
 def test_the_whole_way(tmp_path: Path) -> None:
     """The schedule fires, the report exists, the mail arrives; Ctrl-C leaves no process; after an outage nothing piles up."""
     with SmtpServer(tmp_path / "smtp", user="u", password=PASSWORD) as smtp:
-        service = Service(tmp_path, smtp.environment(), interval=4, mail=MAIL)
+        service = Service(tmp_path, smtp.environment(), interval=6, mail=MAIL)
         with service:
             until(lambda: received(smtp, READER, "[ok] nightly: "), "a mail of a scheduled run")
             [record, *_] = service.records()
@@ -41,13 +41,13 @@ def test_the_whole_way(tmp_path: Path) -> None:
         assert {} == marked(str(tmp_path))
         assert [] == service.drafts()
         stopped = time.time()
-        until(lambda: time.time() > stopped + 13, "three slots passed")
+        until(lambda: time.time() > stopped + 19, "three slots passed")
         with service:
             assert re.search(r"nightly: \d+ missed slots skipped\.", service.said())
-            until(lambda: len(_ended_since(service, stopped + 13)) > 0, "a run after the outage")
+            until(lambda: len(_ended_since(service, stopped + 19)) > 0, "a run after the outage")
             runs = service.flow_runs()
             missed = [
-                run for run in runs if stopped < _moment(run["expected_start_time"]) < stopped + 13 and run["auto_scheduled"]
+                run for run in runs if stopped < _moment(run["expected_start_time"]) < stopped + 19 and run["auto_scheduled"]
             ]
             assert len(missed) >= 3
             names = [run["state"]["name"] for run in missed]

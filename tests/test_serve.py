@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import furnish
 from tests.service import MAIL, OWNER, PASSWORD, READER, Service, attachments, marked, received, until
 from tests.smtp_server import SmtpServer
 
@@ -28,15 +29,18 @@ def smtp(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmtpServer]:
 
 
 @pytest.fixture(scope="module")
-def service(smtp: SmtpServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def service(smtp: SmtpServer, database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One service without a schedule, for all tests below."""
-    with Service(tmp_path_factory.mktemp("service"), smtp.environment(), mail=MAIL) as running:
+    folder = tmp_path_factory.mktemp("service")
+    furnish(folder / "home", database)
+    with Service(folder, smtp.environment(), mail=MAIL) as running:
         yield running
 
 
 def test_a_run_by_hand(service: Service, smtp: SmtpServer) -> None:
     """`gd trigger` follows the run, prints its verdict and the report's path, and ends with 0; the mail goes out."""
-    done = service.gd("trigger", "nightly", "--parameter", "training.epochs=300")
+    both = 'training={"epochs": 300, "backends": ["numpy", "torch"]}'
+    done = service.gd("trigger", "nightly", "--parameter", both)
     assert 0 == done.returncode, done.stderr
     first, second, third = done.stdout.splitlines()
     assert first.startswith("✓ penguins: Converged. NumPy and PyTorch reached the optimum to within ")
