@@ -146,7 +146,7 @@ def test_a_killed_run_leaves_no_half_folder(stage: str, killed: dict[str, Path])
 def test_two_runs_give_the_same_epochs(tmp_path: Path) -> None:
     """Every run is reproducible to the last bit: epochs.csv is the same file twice."""
     source = Source(path=str(bundled("penguins")), target="body_mass_g")
-    first, second = (run_tasks(source, Training(), tmp_path, name) for name in ("a", "b"))
+    first, second = (run_tasks(source, Training(), tmp_path, name, draw=False) for name in ("a", "b"))
     assert (first / "epochs.csv").read_bytes() == (second / "epochs.csv").read_bytes()
 
 
@@ -154,8 +154,8 @@ def test_names_of_columns_survive_epochs_csv(tmp_path: Path) -> None:
     """Commas, quotes and newlines in a feature's name come back."""
     path = tmp_path / "odd.csv"
     path.write_text('"a,b","c""d","e\nf",y\n1,2,3,4\n2,1,5,6\n4,4,1,9\n7,2,2,1\n', encoding="utf-8")
-    folder = run_tasks(Source(path=str(path), target="y"), Training(epochs=5), tmp_path)
-    log = archive.read(folder).log
+    folder = run_tasks(Source(path=str(path), target="y"), Training(epochs=5), tmp_path, draw=False)
+    _, log = archive.read_run(folder)
     assert log is not None
     assert {"numpy_weight_a,b", 'numpy_weight_c"d', "numpy_weight_e\nf"} <= set(log.columns)
 

@@ -245,7 +245,7 @@ def test_classes_that_a_plane_separates_have_no_optimum(tmp_path: Path) -> None:
 def test_momentum_has_its_theory(optimizer: str, tmp_path: Path) -> None:
     """Every epoch's excess loss is predicted, and the epochs to 1e-6 of the first."""
     source = Source(path=str(bundled("penguins")), target="body_mass_g")
-    folder = run_tasks(source, Training(optimizer=optimizer, epochs=300), tmp_path)
+    folder = run_tasks(source, Training(optimizer=optimizer, epochs=300), tmp_path, draw=False)
     record, log = archive.read_run(folder)
     assert log is not None
     assert record.diagnosis is not None

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gd.archive import read, read_record
+from gd.archive import read_record
 from gd.data import Array, Encoded, Provenance, Source, bundled
 from gd.degeneracy import Degeneracy, degeneracy, dependences
 from gd.moments import Moments, merge_all
@@ -262,7 +262,7 @@ def test_a_run_says_what_its_table_does_not_determine(kind: str, tmp_path: Path)
     X, y = table(kind)
     path = write_csv(tmp_path / "t.csv", X, y)
     folder = run_tasks(Source(path=str(path), target="y"), Training(), tmp_path)
-    record, page = read(folder).record, text_of((folder / "report.html").read_text(encoding="utf-8"))
+    record, page = read_record(folder), text_of((folder / "report.html").read_text(encoding="utf-8"))
     assert record.diagnosis is not None
     assert record.comparison is not None
     assert "converged" == record.verdict
@@ -313,7 +313,8 @@ def test_what_nearly_repeats_is_named_in_the_verdict(tmp_path: Path) -> None:
 def test_run_json_of_before_is_still_read(tmp_path: Path) -> None:
     """Schema 1 without rank, parameters, the target's variance and the predictions' gap."""
     path = write_csv(tmp_path / "t.csv", *table("line"))
-    record = json.loads((run_tasks(Source(path=str(path), target="y"), Training(), tmp_path) / "run.json").read_bytes())
+    folder = run_tasks(Source(path=str(path), target="y"), Training(), tmp_path, draw=False)
+    record = json.loads((folder / "run.json").read_bytes())
     assert (1, 3, 4) == (record["schema"], record["diagnosis"]["rank"], record["diagnosis"]["parameters"])
     for part, names in {
         "diagnosis": ("rank", "parameters", "target_variance"),

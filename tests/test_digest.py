@@ -254,7 +254,7 @@ def test_one_backend_shows_its_gradient(made: dict[str, Item]) -> None:
 def test_the_table_of_a_mail_has_epochs_whose_weights_were_kept(tmp_path: Path) -> None:
     """At most 25, the last among them, each with a gap of the weights."""
     source = Source(path=str(bundled("penguins")), target="body_mass_g")
-    folder = run_tasks(source, Training(epochs=101, tolerance=0, keep_weights=4), tmp_path)
+    folder = run_tasks(source, Training(epochs=101, tolerance=0, keep_weights=4), tmp_path, draw=False)
     (section,) = sections(digest(Item(*read_run(folder), folder)))
     assert section.epochs is not None
     assert len(section.epochs.rows) <= 25

@@ -123,7 +123,7 @@ def test_what_happened_is_said_in_words(reports: dict[str, Report]) -> None:
 def test_epochs_in_which_something_happened_are_shown(tmp_path: Path) -> None:
     """However few of them are sampled: the epoch before the loss overflowed stands in the table of a long descent."""
     source = Source(path=str(bundled("penguins")), target="body_mass_g")
-    report = read(run_tasks(source, Training(epochs=100_000, learning_rate=0.51), tmp_path))
+    report = read(run_tasks(source, Training(epochs=100_000, learning_rate=0.51), tmp_path, draw=False))
     assert report.log is not None
     table, finite = table_of(report), report.record.fits[0].last_finite_epoch
     assert finite is not None

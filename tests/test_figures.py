@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,18 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
-from gd.archive import read, read_record
+from gd.archive import read, read_record, read_run
 from gd.data import Array, Source, bundled
 from gd.figures import POINTS, THEMED, decimate, draw
 from gd.figures.picture import Picture, table
 from gd.figures.style import in_style, label_ends
 from gd.figures.surface import _seen
-from gd.figures.validation import held, schedule
+from gd.figures.validation import folds, held, schedule
+from gd.figures.weights import weights
 from gd.look import Look
 from gd.notation import number
 from gd.quality import from_csv
-from gd.record import EpochLog
+from gd.record import EpochLog, Record
 from gd.report import Report, inline
 from gd.settings import Training
 from tests.conftest import run_tasks, write_csv
@@ -107,7 +109,7 @@ def test_a_sweep_of_any_kind_is_drawn(training: Training, flat: bool, tmp_path: 
     """Whatever the rates and however the loss, the axes hold them and no warning is raised."""
     X: Array = np.random.default_rng(0).normal(size=(20, 1))
     path = write_csv(tmp_path / "few.csv", X, np.zeros(20) if flat else 2 * X[:, 0])
-    pictures = read(run_tasks(Source(path=str(path), target="y"), training, tmp_path)).pictures
+    pictures = read(run_tasks(Source(path=str(path), target="y"), training, tmp_path, draw=False)).pictures
     assert "rates" in {picture.name for picture in pictures}
 
 
@@ -204,8 +206,9 @@ def test_thinned_weights_are_drawn_where_they_are(features: int, tmp_path: Path)
     X = rng.normal(size=(30, features))
     source = Source(path=str(write_csv(tmp_path / "few.csv", X, X.sum(axis=1) + 1)), target="y")
     intercept = features > 1
+    training = Training(intercept=intercept, epochs=90, tolerance=0)
     whole, thin = (
-        read(run_tasks(source, Training(intercept=intercept, epochs=90, tolerance=0, keep_weights=keep), tmp_path, f"k{keep}"))
+        read(run_tasks(source, training.model_copy(update={"keep_weights": keep}), tmp_path, f"k{keep}", draw=False))
         for keep in (1, 40)
     )
     assert [picture.name for picture in whole.pictures] == [picture.name for picture in thin.pictures]
@@ -241,7 +244,7 @@ def test_the_path_is_drawn_for_one_or_two_parameters(features: int, intercept: b
     rng = np.random.default_rng(3)
     X = rng.normal(size=(30, features))
     path = write_csv(tmp_path / "few.csv", X, X.sum(axis=1) + 1)
-    folder = run_tasks(Source(path=str(path), target="y"), Training(intercept=intercept), tmp_path)
+    folder = run_tasks(Source(path=str(path), target="y"), Training(intercept=intercept), tmp_path, draw=False)
     found = {picture.name: picture.alt for picture in read(folder).pictures}
     first = {1: "Parabola", 2: "Contours of the loss around", 3: "Contours of the loss over its flattest"}
     assert found["path"].startswith(first[features + intercept])
@@ -331,15 +334,18 @@ def test_pictures_speak_the_words_of_a_user(tmp_path: Path, reports: dict[str, R
 def test_captions_name_the_marks_that_are_drawn_whichever_backend_is_first(tmp_path: Path) -> None:
     """With PyTorch first it has the bars, NumPy beside them open circles; its lines are the dashed ones either way."""
     table = Source(path=str(bundled("penguins")), target="body_mass_g")
-    folder = run_tasks(table, Training(backends=("torch", "numpy")), tmp_path)
+    folder = run_tasks(table, Training(backends=("torch", "numpy")), tmp_path, draw=False)
     captions = {picture.name: picture.caption for picture in read(folder).pictures}
     assert "bars PyTorch, open circles NumPy" in captions["bars"]
     assert "PyTorch dashed and NumPy solid" in captions["weights"]
 
 
-def picture_of(folder: Path, name: str) -> Picture:
-    """One picture of a finished run."""
-    return next(picture for picture in read(folder).pictures if picture.name == name)
+def picture_of(folder: Path, maker: Callable[[Record, EpochLog], Picture]) -> Picture:
+    """One picture of a run."""
+    record, log = read_run(folder)
+    assert log is not None
+    with in_style():
+        return maker(record, log)
 
 
 def ticks(svg: str) -> list[str]:
@@ -349,21 +355,21 @@ def ticks(svg: str) -> list[str]:
 
 def test_the_picture_of_rows_held_out_holds_its_numbers(crafts: dict[str, Path]) -> None:
     """Each backend's whole way and the loss trained on, every digit; in words where they begin and end, and the least one."""
-    report = read(crafts["stopped"])
-    assert report.log is not None
-    rows, found = data_of(crafts["stopped"], "held"), picture_of(crafts["stopped"], "held")
-    for fit in report.record.fits:
-        losses = report.log[f"{fit.backend}_validation_loss"]
+    record, log = read_run(crafts["stopped"])
+    assert log is not None
+    rows, found = data_of(crafts["stopped"], "held"), picture_of(crafts["stopped"], held)
+    for fit in record.fits:
+        losses = log[f"{fit.backend}_validation_loss"]
         drawn = [float(row["validation_loss"]) for row in rows if row["line"] == fit.title]
         assert losses.tolist() == drawn
         assert f"{fit.title} from {number(float(losses[0]))} to {number(float(losses[-1]))}" in found.alt
     trained = [float(row["validation_loss"]) for row in rows if row["line"] == "trained on"]
-    assert report.log["numpy_loss"].tolist() == trained
-    best = int(np.argmin(report.log["numpy_validation_loss"]))
-    least = number(float(report.log["numpy_validation_loss"].min()))
+    assert log["numpy_loss"].tolist() == trained
+    best = int(np.argmin(log["numpy_validation_loss"]))
+    least = number(float(log["numpy_validation_loss"].min()))
     assert found.alt.endswith(f" It is least, {least}, at epoch {best}.")
     assert found.caption.endswith(f"The circle marks epoch {best}, whose weights are kept.")
-    other = picture_of(crafts["classes"], "held")  # nothing is kept of a run without patience
+    other = picture_of(crafts["classes"], held)  # nothing is kept of a run without patience
     assert "circle" not in other.caption
     assert "It is least" not in other.alt
 
@@ -371,9 +377,9 @@ def test_the_picture_of_rows_held_out_holds_its_numbers(crafts: dict[str, Path])
 @pytest.mark.parametrize("craft", ["folded", "counts", "adaptive"])
 def test_the_picture_of_a_schedule_holds_its_numbers(craft: str, crafts: dict[str, Path]) -> None:
     """Each epoch's learning rate, every digit; in words the first, the largest and the last, and how it goes."""
-    report, found = read(crafts[craft]), picture_of(crafts[craft], "schedule")
-    assert report.log is not None
-    rates = report.log["learning_rate"]
+    (_, log), found = read_run(crafts[craft]), picture_of(crafts[craft], schedule)
+    assert log is not None
+    rates = log["learning_rate"]
     assert rates.tolist() == [float(row["learning_rate"]) for row in data_of(crafts[craft], "schedule")]
     first, most, last = (number(float(value)) for value in (rates[0], rates.max(), rates[-1]))
     assert found.alt == f"Learning rate by epoch: {first} at first, {most} at most, {last} in the last of {len(rates)} epochs."
@@ -386,7 +392,7 @@ def test_the_picture_of_a_schedule_holds_its_numbers(craft: str, crafts: dict[st
 
 def test_the_picture_of_folds_holds_its_numbers(crafts: dict[str, Path]) -> None:
     """The whole path with its errors, as in run.json; in words the best penalty, its loss, and the one trained with."""
-    crossed, found = read_record(crafts["folded"]).cross_validation, picture_of(crafts["folded"], "folds")
+    crossed, found = read_record(crafts["folded"]).cross_validation, picture_of(crafts["folded"], folds)
     assert crossed is not None
     drawn = [tuple(map(float, row.values())) for row in data_of(crafts["folded"], "folds")]
     assert [(one.penalty, one.loss, one.error) for one in crossed.path] == drawn
@@ -413,14 +419,14 @@ def test_the_picture_of_folds_holds_its_numbers(crafts: dict[str, Path]) -> None
 def test_rates_have_the_axis_that_they_need(settings: dict[str, Any], logarithmic: bool, tmp_path: Path) -> None:
     """A log axis of powers of ten where they go by factors and span a decade, else a plain one that begins at 0."""
     table = Source(path=str(bundled("penguins")), target="body_mass_g")
-    folder = run_tasks(table, Training(**settings), tmp_path)
-    assert logarithmic == ("0" not in ticks(picture_of(folder, "schedule").svg))
+    folder = run_tasks(table, Training(**settings), tmp_path, draw=False)
+    assert logarithmic == ("0" not in ticks(picture_of(folder, schedule).svg))
 
 
 def test_losses_held_out_have_the_axis_that_they_need(crafts: dict[str, Path]) -> None:
     """A log axis over decades, a linear one where a log loss hardly falls."""
-    assert {"10⁶", "10⁷"} <= set(ticks(picture_of(crafts["stopped"], "held").svg))
-    linear = [float(text) for text in ticks(picture_of(crafts["classes"], "held").svg)]
+    assert {"10⁶", "10⁷"} <= set(ticks(picture_of(crafts["stopped"], held).svg))
+    linear = [float(text) for text in ticks(picture_of(crafts["classes"], held).svg)]
     assert len(linear) > 2
     np.testing.assert_allclose(np.diff(linear), linear[1] - linear[0], rtol=1e-9)
 
@@ -436,7 +442,7 @@ def test_losses_held_out_have_the_axis_that_they_need(crafts: dict[str, Path]) -
 def test_one_epoch_is_drawn(settings: dict[str, Any], tmp_path: Path) -> None:
     """A single point is a picture too, and its words have numbers."""
     table = Source(path=str(bundled("penguins")), target="body_mass_g")
-    folder = run_tasks(table, Training(epochs=1, **settings), tmp_path)
+    folder = run_tasks(table, Training(epochs=1, **settings), tmp_path, draw=False)
     report = read(folder)
     assert report.log is not None
     assert 1 == len(report.log)
@@ -446,7 +452,8 @@ def test_one_epoch_is_drawn(settings: dict[str, Any], tmp_path: Path) -> None:
     for picture in report.pictures:
         assert not re.search(r"not a number|\bnan\b|—", picture.alt + picture.caption), picture.name
     if "warm_up" in settings:
-        assert picture_of(folder, "schedule").caption.endswith("It grows over the first 5 epochs.")
+        grows = next(picture for picture in report.pictures if picture.name == "schedule")
+        assert grows.caption.endswith("It grows over the first 5 epochs.")
 
 
 @pytest.mark.parametrize("spike", [0, 4321, 8999])
@@ -477,12 +484,13 @@ def test_without_an_optimum_none_is_drawn(tmp_path: Path) -> None:
     """No loss above it, no dotted line at its weights, no way to it and no stable limit; the words say that there is none."""
     X: Array = np.random.default_rng(1).normal(size=(60, 2))
     path = write_csv(tmp_path / "a.csv", X, (X[:, 0] + X[:, 1] > 0).astype(float))
-    folder = run_tasks(Source(path=str(path), target="y"), Training(loss="logistic", epochs=50), tmp_path)
+    source, trained = Source(path=str(path), target="y"), Training(loss="logistic", epochs=50)
+    folder = run_tasks(source, trained, tmp_path, draw=False)
     found = {picture.name: picture for picture in read(folder).pictures}
     assert set() == {"excess", "path", "steps"} & set(found)
     assert {"loss", "weights", "gradient", "gap", "bars"} <= set(found)
     assert "optimum" not in found["weights"].data + found["weights"].alt
     assert found["weights"].caption.endswith("They grow without end. The intercept is left out.")
     assert found["loss"].alt.endswith("There is no optimum.")
-    penalised = run_tasks(Source(path=str(path), target="y"), Training(loss="logistic", l2=0.01, epochs=50), tmp_path, "held")
-    assert "x0, optimum" in picture_of(penalised, "weights").data
+    penalised = run_tasks(source, trained.model_copy(update={"l2": 0.01}), tmp_path, "held", draw=False)
+    assert "x0, optimum" in picture_of(penalised, weights).data

@@ -467,7 +467,7 @@ def raw_penguins() -> tuple[Array, Array]:
 def test_float32_has_the_errors_of_float64(tmp_path: Path) -> None:
     """Its weights end where float32 ends, said in standard errors; errors and R² are those of the moments."""
     source = Source(path=str(bundled("penguins")), target="body_mass_g")
-    found = case(run_tasks(source, Training(dtype="float32"), tmp_path))
+    found = case(run_tasks(source, Training(dtype="float32"), tmp_path, draw=False))
     np.testing.assert_allclose(errors(found.inference), OLS(*raw_penguins()).fit().bse, rtol=1e-9)
     assert found.inference.arrived
     assert found.inference.distance is not None
@@ -498,7 +498,8 @@ def test_what_is_not_defined_is_null_beside_a_reason(name: str, tmp_path: Path) 
 
 def test_the_notebook_has_a_perfect_optimum(tmp_path: Path) -> None:
     """Y = 2 X without an intercept: one weight, of which PyTorch's ten epochs fall short."""
-    found = case(run_tasks(Source(path=str(bundled("notebook")), target="Y"), preset("notebook"), tmp_path)).inference
+    source = Source(path=str(bundled("notebook")), target="Y")
+    found = case(run_tasks(source, preset("notebook"), tmp_path, draw=False)).inference
     assert (True, False, False, 4) == (found.perfect, found.centred, found.arrived, found.degrees_of_freedom)
     assert pytest.approx(2.0) == found.terms[0].weight
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gd.archive import read, read_record
+from gd.archive import read_record
 from gd.data import Array, DataError, Source
 from gd.record import Record
 from gd.settings import Training
@@ -47,7 +47,7 @@ def run(name: str, tmp_path: Path, **training: Any) -> Record:
     columns, y = TABLES[name]
     path = write_csv(tmp_path / "t.csv", np.column_stack(columns), y)
     folder = run_tasks(Source(path=str(path), target="y"), Training.model_validate(training), tmp_path)
-    record = read(folder).record
+    record = read_record(folder)
     assert sentence(record) in text_of((folder / "report.html").read_text(encoding="utf-8"))
     return record
 

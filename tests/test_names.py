@@ -123,7 +123,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
         digest = Digest(names[2], names[3], datetime(2026, 11, 23, tzinfo=UTC), [Item(named, log, place)])
         letter = mail.compose(digest, sender="gd <gd@a.example>", reply_to=None, now=datetime(2026, 11, 23, tzinfo=UTC))
         index = archive.write_index(folder / "reports")
-        again = archive.read(place).log
+        _, again = archive.read_run(place)
         assert again is not None
         page, listed = ((place / "report.html").read_text(encoding="utf-8"), index.read_text(encoding="utf-8"))
         run = Run(place, named, again, page, listed, letter.content)

@@ -126,7 +126,7 @@ def test_a_constant_target_is_explained_without_an_intercept(tmp_path: Path) -> 
     found = {}
     for constant in (3.0, 0.0):
         path = write_csv(tmp_path / "flat.csv", np.arange(8.0)[:, None], np.full(8, constant))
-        folder = run_tasks(Source(path=str(path), target="y"), Training(intercept=False), tmp_path)
+        folder = run_tasks(Source(path=str(path), target="y"), Training(intercept=False), tmp_path, draw=False)
         found[constant] = archive.read_record(folder)
     assert found[3.0].inference is not None
     assert pytest.approx(found[3.0].inference.r2, rel=1e-9) == found[3.0].fits[0].r2 == pytest.approx(0.7, rel=1e-9)
@@ -143,7 +143,7 @@ def test_a_fit_of_before_is_against_the_mean(reports: dict[str, Report]) -> None
 def test_a_constant_target_has_no_r2(tmp_path: Path) -> None:
     """R² of a target that never changes is null with that reason, not NaN."""
     path = write_csv(tmp_path / "flat.csv", np.arange(8.0)[:, None], np.full(8, 3.0))
-    folder = run_tasks(Source(path=str(path), target="y"), Training(), tmp_path)
+    folder = run_tasks(Source(path=str(path), target="y"), Training(), tmp_path, draw=False)
     fit = json.loads((folder / "run.json").read_text(encoding="utf-8"))["fits"][0]
     assert (None, "the target never changes") == (fit["r2"], fit["reasons"]["r2"])
 
@@ -243,8 +243,8 @@ def test_the_command_that_does_it_again(
 def test_the_log_has_weights_where_they_were_kept(tmp_path: Path) -> None:
     """Of every 7th epoch and the last; the excess loss, which needs the weights before the step, of those that follow."""
     source = Source(path=str(bundled("penguins")), target="body_mass_g")
-    whole = read(run_tasks(source, Training(epochs=50, tolerance=0), tmp_path, "whole"))
-    thin = read(run_tasks(source, Training(epochs=50, tolerance=0, keep_weights=7), tmp_path, "thin"))
+    whole = read(run_tasks(source, Training(epochs=50, tolerance=0), tmp_path, "whole", draw=False))
+    thin = read(run_tasks(source, Training(epochs=50, tolerance=0, keep_weights=7), tmp_path, "thin", draw=False))
     assert (1, 7) == (whole.record.training.keep_weights, thin.record.training.keep_weights)
     assert whole.log is not None
     assert thin.log is not None
@@ -264,7 +264,7 @@ def test_the_log_has_weights_where_they_were_kept(tmp_path: Path) -> None:
 def test_the_number_that_auto_came_to_is_recorded(tmp_path: Path) -> None:
     """It depends on the epochs that were trained; a run that failed came to none, and a number that was set stays."""
     source = Source(path=str(bundled("penguins")), target="body_mass_g")
-    folder = run_tasks(source, Training(epochs=20_001, learning_rate=1e-6, backends=("numpy",)), tmp_path)
+    folder = run_tasks(source, Training(epochs=20_001, learning_rate=1e-6, backends=("numpy",)), tmp_path, draw=False)
     assert 4 == json.loads((folder / "run.json").read_text(encoding="utf-8"))["training"]["keep_weights"]
     run = Run(id="x", started=NOW, finished=NOW, version="0", command="gd run sales.csv")
     for setting, expected in (("auto", None), (50, 50)):
@@ -309,7 +309,7 @@ def test_backends_that_were_thinned_differently_share_their_epochs(plane: Datase
 def test_a_preconditioned_descent_logs_its_loss_above_the_optimum(tmp_path: Path) -> None:
     """In the coordinates of the weights that it logs, and not in those that the descent saw: the loss less the least."""
     training = Training(precondition="whiten", tolerance=0, epochs=3, backends=("numpy",))
-    report = read(run_tasks(Source(path=str(bundled("penguins")), target="body_mass_g"), training, tmp_path))
+    report = read(run_tasks(Source(path=str(bundled("penguins")), target="body_mass_g"), training, tmp_path, draw=False))
     assert report.log is not None
     assert report.record.diagnosis is not None
     loss, actual = report.log["numpy_loss"], report.log["numpy_excess_loss"]

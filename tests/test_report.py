@@ -268,7 +268,7 @@ def test_odd_tables_have_a_report_too(
     x = np.random.default_rng(0).normal(size=(20, 1))
     path = write_csv(tmp_path / "odd.csv", features(x), target(x)[:, 0])
     folder = run_tasks(Source(path=str(path), target="y"), Training.model_validate(changed), tmp_path)
-    record = read(folder).record
+    record = read_record(folder)
     assert verdict == record.verdict
     assert sentence(record, plain=True).isascii()
     text = text_of((folder / "report.html").read_text(encoding="utf-8"))
@@ -322,7 +322,7 @@ def test_numbers_too_large_to_be_squared_are_refused(tmp_path: Path) -> None:
 def test_one_backend_alone_is_reported(backend: str, tmp_path: Path) -> None:
     """Nothing is compared, and the sentence says that nothing was checked."""
     source = Source(path=str(bundled("penguins")), target="body_mass_g")
-    report = read(run_tasks(source, Training(backends=(backend,)), tmp_path))
+    report = read(run_tasks(source, Training(backends=(backend,)), tmp_path, draw=False))
     assert sentence(report.record).endswith("No other backend ran to check it.")
     assert "gap" not in {picture.name for picture in report.pictures}
 
@@ -371,7 +371,7 @@ def test_weights_that_were_thinned_far_have_a_report(keep: int, tmp_path: Path) 
 def test_the_notebooks_tables_of_thinned_weights(tmp_path: Path) -> None:
     """They hold the epochs whose weights there are."""
     source = Source(path=str(bundled("notebook")), target="Y")
-    report = read(run_tasks(source, preset("notebook").model_copy(update={"keep_weights": 4}), tmp_path))
+    report = read(run_tasks(source, preset("notebook").model_copy(update={"keep_weights": 4}), tmp_path, draw=False))
     assert report.log is not None
     (_, first), _ = notebook_tables(report.record, report.log)
     assert [(str(t), str(PART_1[t][0]), str(PART_1[t][1])) for t in (3, 7, 9)] == list(first.rows)
