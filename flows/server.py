@@ -32,11 +32,18 @@ _FRUGAL = {
     "PREFECT_SERVER_SERVICES_TRIGGERS_ENABLED": "0",
 }
 _UVICORN = """
-import gc, runpy
+import gc, os, runpy
+from flows.server import end_with_parent
+end_with_parent()
+if os.getppid() != {parent}:  # it was gone before
+    raise SystemExit
 gc.set_threshold(100_000, 50, 50)
 runpy.run_module("uvicorn", run_name="__main__", alter_sys=True)
 """
-"""``python -m uvicorn``, which does not look for garbage all through its imports: a tenth of its start."""
+"""``python -m uvicorn``, which does not look for garbage all through its imports: a tenth of its start.
+
+It asks by itself to end with its parent, whose threads must not be forked to do so for it.
+"""
 
 
 class ServerError(RuntimeError):
@@ -59,14 +66,13 @@ class TemporaryServer:
         self.url = f"http://127.0.0.1:{port}/api"
         self._process = subprocess.Popen(  # noqa: S603  (the command that Prefect itself runs)
             [
-                sys.executable, "-c", _UVICORN, "--app-dir", str(_home_of("prefect")),
+                sys.executable, "-c", _UVICORN.format(parent=os.getpid()), "--app-dir", str(_home_of("prefect")),
                 "--factory", "prefect.server.api.server:create_app", "--host", "127.0.0.1", "--port", port,
                 "--log-level", "error", "--lifespan", "on",
             ],
             env=os.environ | _FRUGAL,
             stdout=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is for this process, which still has things to tell the server
-            preexec_fn=end_with_parent,  # noqa: PLW1509  (there is no other thread yet)
         )  # fmt: skip
 
     def wait(self) -> None:
@@ -117,7 +123,7 @@ def wait_until_up(url: str, alive: Callable[[], bool], seconds: float) -> None:
 
 
 def end_with_parent() -> None:
-    """In the new process: be ended when its parent is gone, however that ended. Only Linux knows how."""
+    """In a new process: be ended when its parent is gone, however that ended. Only Linux knows how."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 

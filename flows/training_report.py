@@ -199,12 +199,16 @@ def _train(
         for one in wanted if one.error is None
     ]  # fmt: skip
     try:
-        outcomes = iter(gather(data_set, calls, _crew(runner), [str(call["name"]) for call in calls]))
-    except BaseException:  # stopped from outside: nothing half made stays
+        made = gather(data_set, calls, _crew(runner), [str(call["name"]) for call in calls])
+        for stop in filter(None, (_stop_behind(one) for one in made if isinstance(one, Exception))):
+            raise stop
+    except BaseException as error:  # stopped from outside: nothing half made stays
         for one in wanted:
             archive.clear(reports, one.name, one.token)
+        if (stop_behind := _stop_behind(error)) is not None:
+            raise stop_behind from None
         raise
-    ended: list[Ended] = []
+    ended, outcomes = list[Ended](), iter(made)
     for one in wanted:
         outcome = one.error or next(outcomes)
         if isinstance(outcome, Exception):
@@ -360,10 +364,10 @@ def data_set(
     return Ended(name, folder, archive.read_record(Path(folder)), faults)
 
 
-def _stop_behind(error: BaseException) -> ExternalSignal | None:
+def _stop_behind(error: BaseException) -> ExternalSignal | KeyboardInterrupt | None:
     """The signal in whose handling an error was raised: Prefect raises one of its own where it met a task half begun."""
     seen: BaseException | None = error
-    while seen is not None and not isinstance(seen, ExternalSignal):
+    while seen is not None and not isinstance(seen, ExternalSignal | KeyboardInterrupt):
         seen = seen.__cause__ or seen.__context__
     return seen
 

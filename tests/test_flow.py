@@ -13,6 +13,7 @@ from uuid import UUID
 
 import numpy as np
 import pytest
+from prefect import task_engine
 from prefect.artifacts import Artifact
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
@@ -299,8 +300,24 @@ def test_a_sweep_is_a_task_for_each_backend(tmp_path: Path) -> None:
     assert ["prepare", "sweep rates with numpy", "sweep rates with torch", "train with numpy"] == names[2:6]
 
 
-def test_a_stop_is_found_behind_the_error_that_hides_it() -> None:
-    """A signal that meets a task half begun comes out of Prefect as an error of its own; that is a stop, and no failure."""
+@pytest.mark.parametrize("begun", ["data set", "train"])
+def test_a_stop_that_prefect_hides_is_a_stop(begun: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C that meets a task half begun comes out of Prefect as an error of its own: that is no failure of a data set."""
+    create = task_engine._create_task_run_locally
+
+    def interrupted(**given: Any) -> Any:
+        if given["task"].name == begun:
+            raise KeyboardInterrupt
+        return create(**given)
+
+    monkeypatch.setattr(task_engine, "_create_task_run_locally", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run([Source(path=str(bundled("penguins")), target="body_mass_g")], tmp_path)
+    assert [] == [path for path in tmp_path.glob("*/*") if path.parent.name[0] != "."]
+
+
+def test_a_termination_is_found_behind_the_error_that_hides_it() -> None:
+    """Prefect's own signal, as of SIGTERM."""
 
     def half_begun() -> None:
         try:
