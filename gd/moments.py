@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from gd.data import Array, Scaling
 
-__all__ = ["Moments", "merge", "merge_all"]
+__all__ = ["Moments", "merge", "merge_all", "power_of_two", "refined", "signed", "triangle"]
 
 _BLOCK = 8192  # rows that are scaled at once, and
 _CHUNK = 512  # of those, factorised at once: both fit a core's caches
@@ -51,13 +52,13 @@ class Moments:
         """Those of some rows.
 
         Args:
-            columns: the features, then the target, each (n,), finite.
+            columns: the features, then the target, each (n,), finite; `gd.device.moments` takes those of a GPU.
         """
         n, q = len(columns[0]), len(columns)
         if n == 0:
             return cls.none(q)
         low, high = np.array([c.min() for c in columns]), np.array([c.max() for c in columns])
-        unit = _unit(np.maximum(np.abs(low), np.abs(high)))
+        unit = power_of_two(np.maximum(np.abs(low), np.abs(high)))
         first = np.array([np.multiply(column[:_CHUNK], scale).mean() for column, scale in zip(columns, unit, strict=True)])
         mean = np.clip(first, low * unit, high * unit)  # so that a column that never changes becomes 0
         parts = []
@@ -68,8 +69,8 @@ class Moments:
             for j, column in enumerate(columns):
                 z = np.multiply(column[start : start + _BLOCK], unit[j], out=B[rows, j + 1])  # exact
                 z -= mean[j]
-            parts.append(_triangle(B[rows]))
-        R = parts[0] if len(parts) == 1 else _triangle(np.vstack(parts))
+            parts.append(triangle(B[rows]))
+        R = parts[0] if len(parts) == 1 else triangle(np.vstack(parts))
         return cls(n, mean / unit, unit, low, high, R)
 
     @property
@@ -109,7 +110,7 @@ class Moments:
     def select(self, columns: Sequence[int]) -> Moments:
         """Those of some of the columns, the target last."""
         at = list(columns)
-        R = _triangle(self.R[:, [0, *(j + 1 for j in at)]])
+        R = triangle(self.R[:, [0, *(j + 1 for j in at)]])
         return Moments(self.n, self.shift[at], self.unit[at], self.low[at], self.high[at], R)
 
     def moved(self, origin: Array, size: Array) -> Moments:
@@ -171,7 +172,7 @@ class Moments:
             whole = len(features) == len(self.shift) - 1
             return self.R if whole else self.select([*features, len(self.shift) - 1]).R
         at = [*features, len(self.shift) - 1]
-        return _triangle(self.R[:, 1:][:, at] + np.outer(self.R[:, 0], (self.shift * self.unit)[at]))
+        return triangle(self.R[:, 1:][:, at] + np.outer(self.R[:, 0], (self.shift * self.unit)[at]))
 
     def _moved_to(self, shift: Array) -> Array:
         """R's columns of (v - shift) * unit for the features, (rows of R, d).
@@ -208,7 +209,7 @@ def merge(first: Moments, second: Moments) -> Moments:
     unit = np.minimum(first.unit, second.unit)
     stacked = np.vstack([_with(first, first.shift, unit), _with(second, first.shift, unit)])
     low, high = np.minimum(first.low, second.low), np.maximum(first.high, second.high)
-    return Moments(first.n + second.n, first.shift, unit, low, high, _triangle(stacked))
+    return Moments(first.n + second.n, first.shift, unit, low, high, triangle(stacked))
 
 
 def merge_all(parts: Iterable[Moments]) -> Moments:
@@ -224,13 +225,13 @@ def _with(part: Moments, shift: Array, unit: Array) -> Array:
     return R
 
 
-def _unit(largest: Array) -> Array:
+def power_of_two(largest: Array) -> Array:
     """The power of 2 that brings numbers of this size to at most 1."""
     exponent = np.clip(np.frexp(largest)[1], -1023, 1024)
     return np.asarray(np.ldexp(1.0, -exponent))
 
 
-def _triangle(B: Array) -> Array:
+def triangle(B: Array) -> Array:
     """R of a QR decomposition of B, (min(n, p), p), by chunks of rows that fit a core's cache; its diagonal not negative."""
     n, p = B.shape
     rows = max(_CHUNK, 10 * p)
@@ -244,31 +245,49 @@ def _triangle(B: Array) -> Array:
         parts.append(_r(B[whole * rows :]))
     R = np.vstack(parts)
     if whole + (n % rows > 0) > 1:
-        R = _triangle(R) if len(R) > rows else _r(R)
-    R = np.asarray(R * np.where(np.diag(R) < 0, -1.0, 1.0)[:, None])
-    return _refined(R, B) if len(R) == p and R[-1, -1] < _NEAR * np.linalg.norm(R[:, -1]) else R
+        R = triangle(R) if len(R) > rows else _r(R)
+    return refined(signed(R), B)
 
 
-def _refined(R: Array, B: Array) -> Array:
-    """R of a target that the features all but explain, its last column found anew from B's own residuals.
+def signed(R: Array) -> Array:
+    """The same triangle with a diagonal that is not negative."""
+    return np.asarray(R * np.where(np.diag(R) < 0, -1.0, 1.0)[:, None])
+
+
+def _as_it_is(values: Any) -> Any:
+    return values
+
+
+def refined(
+    R: Array, B: Any, put: Callable[[Array], Any] = _as_it_is, back: Callable[[Any], Array] = _as_it_is
+) -> Array:  # fmt: skip
+    """R of a target that the features all but explain, its last column found anew from B's own residuals; else R itself.
 
     A reflection leaves an error of ε‖y‖ in the length of what is not explained; residuals of single rows err by as much
     each, but in all directions, so that their sum of squares hardly errs. Where columns nearly repeat each other their
     weights are too large for that, and R stays.
+
+    Args:
+        R: triangle of B, its diagonal not negative, (min(n, p), p).
+        B: the rows, (n, p), wherever they lie.
+        put: takes NumPy's arrays there.
+        back: takes what is there into NumPy's memory.
     """
+    if len(R) < R.shape[1] or not R[-1, -1] < _NEAR * np.linalg.norm(R[:, -1]):
+        return R
     size = np.linalg.norm(R[:, :-1], axis=0)
     used = np.flatnonzero(size > 0)
     Q, y = R[:-1, used] / size[used], R[:-1, -1]
     spread = np.linalg.svd(Q, compute_uv=False)
     if spread[-1] < _WELL_CONDITIONED * spread[0]:
         return R
-    A = B[:, used] / size[used]
+    A = B[:, used] / put(size[used])
     beta = np.linalg.lstsq(Q, y)[0]
-    r = B[:, -1] - A @ beta
-    rest = np.linalg.lstsq(Q.T, A.T @ r)[0]  # what is left to explain: next to nothing
+    r = B[:, -1] - A @ put(beta)
+    rest = np.linalg.lstsq(Q.T, back(A.T @ r))[0]  # what is left to explain: next to nothing
     R = R.copy()
     R[:-1, -1] = Q @ beta + rest
-    R[-1, -1] = np.sqrt(max(float(r @ r - rest @ rest), 0.0))
+    R[-1, -1] = np.sqrt(max(float(back(r @ r) - rest @ rest), 0.0))
     return R
 
 

@@ -12,7 +12,7 @@ import gd
 ROOT = Path(gd.__file__).parent
 CHAIN = (
     "notation", "look", "phrases", "refusal", "dialect", "arrays", "spilling", "cells", "remedies", "splitting", "sniffer",
-    "table", "decoding", "stream", "blocks", "data", "columns", "signs", "moments", "sampling", "scanning", "joining",
+    "table", "decoding", "stream", "blocks", "data", "columns", "signs", "moments", "device", "sampling", "scanning", "joining",
     "reading", "degeneracy", "validation", "inference", "settings", "problems", "optimum", "theory", "backends", "optimizers",
     "batches", "training", "sweep", "method", "limits", "comparison", "diagnosis", "descent", "sklearn", "record", "recording",
     "model", "coefficients", "history", "retention", "changes", "cure", "epoch_table", "quality", "figures", "words",
