@@ -420,7 +420,13 @@ def test_rates_have_the_axis_that_they_need(settings: dict[str, Any], logarithmi
     """A log axis of powers of ten where they go by factors and span a decade, else a plain one that begins at 0."""
     table = Source(path=str(bundled("penguins")), target="body_mass_g")
     folder = run_tasks(table, Training(**settings), tmp_path, draw=False)
-    assert logarithmic == ("0" not in ticks(picture_of(folder, schedule).svg))
+    shown, rates = ticks(picture_of(folder, schedule).svg), read_run(folder)[1]
+    assert rates is not None
+    assert logarithmic == ("0" not in shown)
+    if not logarithmic:
+        assert (
+            max(float(text.replace(",", "")) for text in shown) <= 1.08 * rates["learning_rate"].max()
+        )  # and ends where they do
 
 
 def test_losses_held_out_have_the_axis_that_they_need(crafts: dict[str, Path]) -> None:

@@ -64,7 +64,7 @@ def schedule(record: Record, log: EpochLog) -> Picture:
     by_factors = record.training.schedule in {"step", "exponential"} or record.training.learning_rate_setting == "search"
     if not (by_factors and log_axis(axes, [y[y > 1e-6 * y.max(initial=0.0)]])):
         plain_numbers(axes.yaxis)
-        axes.set_ylim(0, 1.08 * float(y.max(initial=1.0)))
+        axes.set_ylim(0, 1.08 * float(y.max(initial=0.0)) or 1.0)
     axes.set_ylabel(say("figures.schedule.y"))
     axes.plot(x, y, color=INK, linewidth=1.6)
     line = Line("learning rate", x, y, INK)
