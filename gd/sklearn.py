@@ -7,30 +7,16 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
 from numbers import Integral, Real
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self, cast
 
 import numpy as np
 
 from gd import backends
-from gd.backends import Objective
 from gd.data import Array, Scaling, standardize
-from gd.descent import told_subgradients, with_l1
-from gd.optimizers import (
-    Optimizer,
-    Schedule,
-    adagrad,
-    adam,
-    adamw,
-    cosine,
-    gradient_descent,
-    momentum,
-    nesterov,
-    proximal,
-    rmsprop,
-)
-from gd.problems import Problem, design, huber, least_squares, logistic, poisson, ridge
+from gd.descent import settle
+from gd.problems import design
+from gd.settings import Loss, OptimizerName, Training
 from gd.training import Outcome, Trace, train
 
 try:
@@ -44,15 +30,8 @@ except ModuleNotFoundError:
 
 __all__ = ["GradientDescentClassifier", "GradientDescentRegressor", "History"]
 
-_DECAY = 0.9  # of momentum and of Nesterov's
-_STEEPEST: dict[str, Callable[[float | Schedule], Optimizer]] = {
-    "gradient_descent": gradient_descent,
-    "momentum": lambda rate: momentum(rate, _DECAY),
-    "nesterov": lambda rate: nesterov(rate, _DECAY),
-}
-_ADAPTIVE: dict[str, Callable[[float | Schedule], Optimizer]] = {"adagrad": adagrad, "rmsprop": rmsprop, "adam": adam}
-_HALVINGS = 50  # of an automatic learning rate; the first one is seldom more than twice too long
-_ROUNDING = 1e-9  # of a loss: what a descent that begins at its minimum may rise by
+_STEEPEST = ("gradient_descent", "momentum", "nesterov")
+_OPTIMIZERS = (*_STEEPEST, "adagrad", "rmsprop", "adam", "adamw")
 
 
 class History(NamedTuple):
@@ -71,7 +50,7 @@ class _Descent(BaseEstimator):  # type: ignore[misc]
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "l2": [Interval(Real, 0, None, closed="left")],
         "l1": [Interval(Real, 0, None, closed="left")],
-        "optimizer": [StrOptions({*_STEEPEST, *_ADAPTIVE, "adamw"})],
+        "optimizer": [StrOptions({*_OPTIMIZERS})],
         "learning_rate": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
         "epochs": [Interval(Integral, 1, None, closed="left")],
         "tolerance": [Interval(Real, 0, 1, closed="left")],
@@ -103,42 +82,36 @@ class _Descent(BaseEstimator):  # type: ignore[misc]
         self.standardize = standardize
         self.backend = backend
 
-    def _prepare(self, X: Array) -> tuple[Array, Scaling, float]:
-        """The design, how its features were scaled, and ‖A‖²/n, on which the curvature of every loss depends."""
+    def _prepare(self, X: Array) -> tuple[Array, Scaling]:
+        """The design, and how its features were scaled."""
         self._validate_params()
         if self.l1 and self.optimizer not in _STEEPEST:
             raise ValueError(f"l1 is for {', '.join(_STEEPEST)}: after a step of {self.optimizer} it would be another penalty")
         scaling = standardize(X, self.fit_intercept) if self.standardize else Scaling.none(X.shape[1])
         A = design(scaling.apply(X), self.fit_intercept)
-        with np.errstate(over="ignore", invalid="ignore"):
-            gram = A.T @ A if A.shape[0] >= A.shape[1] else A @ A.T
-        if not np.isfinite(gram).all():
-            raise ValueError("the features are too large to be squared: set standardize=True")
-        return A, scaling, float(np.linalg.norm(gram, 2)) / len(A)
+        with np.errstate(over="ignore"):
+            if not np.isfinite(float(np.linalg.norm(A)) ** 2):
+                raise ValueError("the features are too large to be squared: set standardize=True")
+        return A, scaling
 
-    def _descend(self, problem: Problem, p: int, curvature: float) -> Trace:
-        """A descent with both penalties; its learning rate halved until it does not diverge, where nobody has chosen it."""
-        penalised = np.ones(p)
-        penalised[p - self.fit_intercept :] = 0
-        if self.l2 and self.optimizer != "adamw":  # which has a decay of its own
-            problem = ridge(problem, self.l2, penalised)
-            curvature += 2 * self.l2
-        objective, penalty = backends.get(self.backend).objective(problem), self.l1 * penalised
-        if self.l1:
-            objective = with_l1(objective, penalty)
-        rate = self.learning_rate if self.learning_rate != "auto" else self._first_rate(objective, p, curvature)
-        for _ in range(_HALVINGS if self.learning_rate == "auto" else 1):
-            optimizer = self._stepping(rate, penalty)
-            trace = train(objective, p, optimizer, epochs=self.epochs, tolerance=self.tolerance, keep_weights=self.epochs)
-            risen = self.learning_rate == "auto" and trace.final_loss > trace.loss[0] * (1 + _ROUNDING)
-            if trace.outcome != Outcome.DIVERGED and not risen:
-                break
-            rate /= 2
-        else:
+    def _descend(self, A: Array, y: Array, loss: Loss, delta: float = 1.0) -> Trace:
+        """The descent of `gd run` with these settings, over all rows."""
+        decays = self.optimizer == "adamw"  # of its own, instead of the penalty
+        training = Training(
+            loss=loss, delta=float(delta), l1=float(self.l1), optimizer=cast("OptimizerName", self.optimizer.replace("_", "-")),
+            weight_decay=float(self.l2 if decays else 0), epochs=int(self.epochs), tolerance=float(self.tolerance),
+            learning_rate="auto" if self.learning_rate == "auto" else float(self.learning_rate),
+            intercept=bool(self.fit_intercept), backends=(self.backend,),
+        )  # fmt: skip
+        p = A.shape[1]
+        descent, _ = settle(training, A, y, 0.0 if decays else float(self.l2))
+        objective = descent.bound(backends.get(self.backend).objective(descent.problem(A, y)), p)
+        steps = descent.optimizer(descent.rate, p)
+        trace = train(objective, p, steps, epochs=self.epochs, tolerance=self.tolerance, keep_weights=self.epochs)
+        if trace.outcome == Outcome.DIVERGED:
             remedy = "scale the table" if self.learning_rate == "auto" else "choose a smaller one, or 'auto'"
-            raise ValueError(f"training diverged in epoch {len(trace.loss)} at the learning rate {2 * rate:.3g}: {remedy}")
-        nowhere = self.optimizer == "adamw" and self.l2 > 0  # where its decay holds the weights, no gradient is flat
-        if trace.outcome != Outcome.CONVERGED and self.tolerance and not nowhere:
+            raise ValueError(f"training diverged in epoch {len(trace.loss)} at the learning rate {descent.rate:.3g}: {remedy}")
+        if trace.outcome != Outcome.CONVERGED and self.tolerance and not (decays and self.l2):  # which holds the weights
             share = trace.gradient_norm[-1] / trace.gradient_norm[0]
             warnings.warn(
                 f"{self.epochs} epochs ended before the descent did: the gradient is at {share:.3g} of its first length and "
@@ -148,25 +121,6 @@ class _Descent(BaseEstimator):  # type: ignore[misc]
                 stacklevel=3,
             )
         return trace
-
-    def _first_rate(self, objective: Objective, p: int, curvature: float) -> float:
-        """1/λmax; where steps have the length of the learning rate, that of the longest one that 1/λmax would make."""
-        rate = 1 / (curvature or 1)
-        if self.optimizer in _STEEPEST:
-            return rate
-        begun = 0.1 if self.optimizer == "rmsprop" else 1  # √(1 - ρ): its first step is ten times as long as its rate
-        return begun * rate * (float(np.abs(objective(np.zeros(p))[1]).max()) or 1)
-
-    def _stepping(self, rate: float, penalty: Array) -> Optimizer:
-        """The optimizer of that name; one that has no end at a constant rate is led to one where nobody has chosen the rate."""
-        if self.optimizer in _STEEPEST:
-            plain = _STEEPEST[self.optimizer](rate)
-            if not self.l1:
-                return plain
-            gain = 1 if self.optimizer == "gradient_descent" else 1 / (1 - _DECAY)  # momentum's, of a lasting gradient
-            return told_subgradients(proximal(plain, rate, gain * penalty), penalty)
-        planned = cosine(rate, self.epochs) if self.learning_rate == "auto" and self.optimizer != "adagrad" else rate
-        return adamw(planned, weight_decay=self.l2) if self.optimizer == "adamw" else _ADAPTIVE[self.optimizer](planned)
 
     def _linear(self, X: Any) -> Array:
         """X @ coef_ + intercept_ of a table as it was fitted."""
@@ -190,16 +144,16 @@ class GradientDescentRegressor(RegressorMixin, _Descent):  # type: ignore[misc]
         l2: κ of the L2 penalty, at least 0. With "adamw" its weight decay instead, of the intercept too.
         l1: κ of the L1 penalty, at least 0; for "gradient_descent", "momentum" and "nesterov".
         optimizer: "gradient_descent", "momentum", "nesterov", "adagrad", "rmsprop", "adam" or "adamw" of `gd.optimizers`.
-        learning_rate: above 0, or "auto": 1/λmax from the curvature of the loss, which is 2‖A‖²/n of the design A for "mse"
-            and ‖A‖²/n for "huber". That of "poisson" has no bound: it begins with max(y) ‖A‖²/n, or ‖A‖²/n if no count is
-            above 1, and halves the rate until a descent does not end above its first loss. Of optimizers whose step does
-            not shrink with the gradient it is the longest step of a weight that 1/λmax would begin with, and, but for
-            "adagrad", falls along half a cosine.
+        learning_rate: above 0, or "auto", which is that of `gd run`: from the curvature at the exact optimum for "mse", from
+            its bound ‖A‖²/n of the design A for "huber"; of "poisson", which has none, that of the optimum, halved until the
+            first epochs do not end above the first loss. Of optimizers whose step does not shrink with the gradient it is
+            the longest step of a weight that this would begin with, and, but for "adagrad", falls along half a cosine. The
+            decay of "momentum" and "nesterov" is the best one for the same curvature.
         epochs: steps at most, 1 or more; each sees every row once.
         tolerance: stop when the gradient norm has fallen to this share of its first value, below 1; 0 uses up all epochs.
         fit_intercept: whether the model has an intercept.
         standardize: whether to train on features of mean square 1, and of mean 0 if there is an intercept.
-        backend: "numpy", with gradients derived by hand, or "torch", by autograd.
+        backend: "numpy", with gradients derived by hand, or "torch" or "jax", by autograd.
 
     Attributes:
         coef_: weights in units of the features, (d,).
@@ -211,7 +165,8 @@ class GradientDescentRegressor(RegressorMixin, _Descent):  # type: ignore[misc]
 
     Source:
         Cauchy (1847), Méthode générale pour la résolution des systèmes d'équations simultanées; Nesterov (2004), Introductory
-        lectures on convex optimization, 2.1 (the step of 1/λmax). For losses and optimizers see their own docstrings.
+        lectures on convex optimization, 2.1 (the step of 1/λmax). For losses and optimizers see their own docstrings, for what
+        is automatic `gd.descent.settle`.
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
@@ -254,9 +209,8 @@ class GradientDescentRegressor(RegressorMixin, _Descent):  # type: ignore[misc]
         """
         X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
         y = y.astype(np.float64)
-        A, scaling, steepness = self._prepare(X)
-        problem, factor = self._problem(A, y)
-        trace = self._descend(problem, A.shape[1], factor * steepness)
+        A, scaling = self._prepare(X)
+        trace = self._descend(A, y, self.loss, self.delta)
         weights = scaling.to_units(trace.theta[-1], self.fit_intercept)
         self.coef_ = weights[: X.shape[1]]
         self.intercept_ = float(weights[-1]) if self.fit_intercept else 0.0
@@ -268,12 +222,6 @@ class GradientDescentRegressor(RegressorMixin, _Descent):  # type: ignore[misc]
         """Predictions of a table's rows, (n,)."""
         linear = self._linear(X)
         return np.exp(linear) if self.loss == "poisson" else linear
-
-    def _problem(self, A: Array, y: Array) -> tuple[Problem, float]:
-        """The loss, and what ‖A‖²/n is multiplied by to bound its curvature; for counts, where no expectation is larger."""
-        if self.loss == "poisson":
-            return poisson(A, y), max(float(y.max()), 1)
-        return (huber(A, y, self.delta), 1) if self.loss == "huber" else (least_squares(A, y), 2)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -293,14 +241,15 @@ class GradientDescentClassifier(ClassifierMixin, _Descent):  # type: ignore[misc
         l2: κ of the L2 penalty, at least 0. With "adamw" its weight decay instead, of the intercept too.
         l1: κ of the L1 penalty, at least 0; for "gradient_descent", "momentum" and "nesterov".
         optimizer: "gradient_descent", "momentum", "nesterov", "adagrad", "rmsprop", "adam" or "adamw" of `gd.optimizers`.
-        learning_rate: above 0, or "auto": 1/λmax from the bound ‖A‖²/4n of the curvature, A the design. Of optimizers whose
-            step does not shrink with the gradient it is the longest step of a weight that 1/λmax would begin with, and, but
-            for "adagrad", falls along half a cosine.
+        learning_rate: above 0, or "auto", which is that of `gd run`: from the bound ‖A‖²/4n of the curvature, A the design.
+            Of optimizers whose step does not shrink with the gradient it is the longest step of a weight that this would
+            begin with, and, but for "adagrad", falls along half a cosine. The decay of "momentum" and "nesterov" is the best
+            one for the curvature at the optimum.
         epochs: steps at most, 1 or more; each sees every row once.
         tolerance: stop when the gradient norm has fallen to this share of its first value, below 1; 0 uses up all epochs.
         fit_intercept: whether the model has an intercept.
         standardize: whether to train on features of mean square 1, and of mean 0 if there is an intercept.
-        backend: "numpy", with gradients derived by hand, or "torch", by autograd.
+        backend: "numpy", with gradients derived by hand, or "torch" or "jax", by autograd.
 
     Attributes:
         classes_: what a row can be, numbers or texts, (classes,).
@@ -332,9 +281,9 @@ class GradientDescentClassifier(ClassifierMixin, _Descent):  # type: ignore[misc
         self.classes_ = np.unique(y)
         if len(self.classes_) < 2:
             raise ValueError(f"every target is of one class, {self.classes_[0]}, and a classifier needs at least two")
-        A, scaling, steepness = self._prepare(X)
+        A, scaling = self._prepare(X)
         told = self.classes_[1:] if len(self.classes_) == 2 else self.classes_
-        traces = [self._descend(logistic(A, (y == one).astype(np.float64)), A.shape[1], steepness / 4) for one in told]
+        traces = [self._descend(A, (y == one).astype(np.float64), "logistic") for one in told]
         weights = scaling.to_units(np.array([trace.theta[-1] for trace in traces]), self.fit_intercept)
         self.coef_ = weights[:, : X.shape[1]]
         self.intercept_ = weights[:, -1] if self.fit_intercept else np.zeros(len(told))

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,9 +26,12 @@ from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 from gd import backends
-from gd.data import Array
+from gd.archive import read_run
+from gd.data import Array, Source
 from gd.problems import design, poisson
+from gd.settings import Training
 from gd.sklearn import GradientDescentClassifier, GradientDescentRegressor
+from tests.conftest import run_tasks, write_csv
 
 OPTIMIZERS = ("gradient_descent", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw")
 STEEPEST = OPTIMIZERS[:3]
@@ -235,19 +239,15 @@ def test_a_descent_to_counts_never_ends_above_its_start(n: int, d: int, most: in
     assert end <= start * (1 + 1e-6)
 
 
-def test_a_rate_at_which_counts_diverge_is_halved() -> None:
-    """On this table the first rate is too long for the heavy ball, and who insists on it is told."""
+def test_a_rate_at_which_counts_diverge_is_told() -> None:
+    """To who insists on it; the automatic one leads down."""
     rng = np.random.default_rng(2)
     X, y = StandardScaler().fit_transform(rng.standard_t(1, size=(20, 2))), rng.integers(0, 1001, size=20)
     model = GradientDescentRegressor(loss="poisson", optimizer="momentum", epochs=50, tolerance=0)
-    A = design(X, True)
-    first = len(A) / (float(np.linalg.norm(A, 2)) ** 2 * y.max())
     start, end = deviances(model, X, y)
     assert end < start / 2
-    start, end = deviances(clone(model).set_params(learning_rate=first / 2), X, y)
-    assert end < start / 2
-    with pytest.raises(ValueError, match="training diverged"):
-        clone(model).set_params(learning_rate=first).fit(X, y)
+    with pytest.raises(ValueError, match=r"training diverged in epoch \d+ at the learning rate 0\.1: choose a smaller one"):
+        clone(model).set_params(learning_rate=0.1).fit(X, y)
 
 
 def deviances(model: Any, X: Array, y: Array) -> tuple[float, float]:
@@ -277,6 +277,29 @@ def test_what_is_refused(setting: dict[str, Any], said: str) -> None:
     """The error names the setting, what it may be, and what to do."""
     with pytest.raises(ValueError, match=f"^{said}"):
         GradientDescentRegressor(**setting).fit(X, Y)
+
+
+def test_numbers_of_numpy_are_settings_too() -> None:
+    """As a grid of them has them."""
+    plain = GradientDescentRegressor(epochs=7, learning_rate=0.125, l2=0.5, tolerance=0).fit(X, Y)
+    numbers: dict[str, Any] = {
+        "epochs": np.int64(7), "learning_rate": np.float32(0.125), "l2": np.float32(0.5), "tolerance": np.float64(0),
+        "fit_intercept": np.bool_(True),
+    }  # fmt: skip
+    given = GradientDescentRegressor(**numbers).fit(X, Y)
+    assert plain.coef_.tolist() == given.coef_.tolist()
+
+
+@pytest.mark.parametrize("optimizer", ["momentum", "nesterov", "adam"])
+def test_a_fit_is_the_descent_of_a_run(optimizer: str, tmp_path: Path) -> None:
+    """The same settings, all that is automatic among them, pass the same losses as `gd run`."""
+    X, y = table("diabetes")
+    source = Source(path=str(write_csv(tmp_path / "t.csv", X, y)), target="y")
+    training = Training(optimizer=optimizer.replace("_", "-"), l2=0.05, method="rows", backends=("numpy",), tolerance=1e-6)
+    _, log = read_run(run_tasks(source, training, tmp_path, draw=False))
+    assert log is not None
+    fit = GradientDescentRegressor(optimizer=optimizer, l2=0.05).fit(X, y)
+    np.testing.assert_allclose(fit.history_.loss, log["numpy_loss"], rtol=1e-9)
 
 
 def test_features_too_large_to_be_squared() -> None:
