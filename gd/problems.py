@@ -14,7 +14,6 @@ from gd.moments import Moments
 from gd.spilling import beyond, parts
 
 __all__ = [
-    "LOSSES",
     "Problem",
     "design",
     "expected",
@@ -364,7 +363,3 @@ def expected(loss: str, linear: Array) -> Array:
 def _linear(theta: Any, X: Any) -> Any:
     """X θ, (n,), or (…, n) for many θ at once."""
     return theta @ X.T if theta.ndim > 1 else X @ theta
-
-
-LOSSES: dict[str, Callable[[Array, Array], Problem]] = {"mse": least_squares, "notebook": notebook}
-"""Every loss by its name in the settings."""

@@ -29,6 +29,7 @@ os.environ.pop("PREFECT_API_URL", None)
 from flows.server import TemporaryServer
 from gd.archive import read
 from gd.data import Array, Dataset, Provenance, Source, bundled
+from gd.problems import least_squares, notebook
 from gd.reading import read_csv
 from gd.report import Report
 from gd.settings import Training, preset
@@ -48,6 +49,9 @@ BROWSER_FLAGS = [
 ]
 
 Fit = Callable[..., Path]
+
+LOSSES = {"mse": least_squares, "notebook": notebook}
+"""The mean squared error with its own gradient, and with the notebook's."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

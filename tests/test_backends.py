@@ -15,11 +15,11 @@ import pytest
 from gd import archive, backends
 from gd.data import Array, Dataset, Source, bundled
 from gd.optimizers import gradient_descent
-from gd.problems import LOSSES, Problem, aligned, design, huber, least_squares, logistic, poisson, ridge
+from gd.problems import Problem, aligned, design, huber, least_squares, logistic, poisson, ridge
 from gd.settings import Training
 from gd.training import train
 from gd.words import sentence
-from tests.conftest import run_tasks
+from tests.conftest import LOSSES, run_tasks
 
 NAMES = backends.available()
 PLACES = [(name, device) for name in NAMES for device in ("cpu", "cuda") if (name, device) != ("numpy", "cuda")]

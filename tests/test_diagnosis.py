@@ -14,8 +14,9 @@ from gd import backends
 from gd.data import Array, Dataset, standardize
 from gd.diagnosis import Spectrum, check_gradient, diagnose, spectrum
 from gd.optimizers import gradient_descent
-from gd.problems import LOSSES, design, least_squares
+from gd.problems import design, least_squares
 from gd.training import Outcome, train
+from tests.conftest import LOSSES
 
 X, Y = np.arange(1.0, 6.0)[:, None], np.arange(2.0, 12.0, 2.0)
 

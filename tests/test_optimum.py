@@ -14,7 +14,8 @@ from sklearn.linear_model import ElasticNet, Lasso, LogisticRegression, PoissonR
 
 from gd.data import Array
 from gd.optimum import minimum
-from gd.problems import LOSSES, Problem, design, huber, least_squares, logistic, notebook, poisson, ridge
+from gd.problems import Problem, design, huber, least_squares, logistic, notebook, poisson, ridge
+from tests.conftest import LOSSES
 from tests.tables import table
 
 TABLES = ("diabetes", "cancer", "visits")

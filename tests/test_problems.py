@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gd.data import Array, Dataset
-from gd.problems import LOSSES, Problem, design, least_squares, notebook
+from gd.problems import Problem, design, least_squares, notebook
 from gd.training import norm
+from tests.conftest import LOSSES
 
 X = np.array([[1.0], [2.0], [3.0], [4.0], [5.0]])
 Y = np.array([2.0, 4.0, 6.0, 8.0, 10.0])

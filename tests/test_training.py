@@ -18,10 +18,11 @@ from gd.backends import Objective
 from gd.data import Array, Dataset, bundled, standardize
 from gd.diagnosis import spectrum
 from gd.optimizers import Optimizer, gradient_descent, momentum, nesterov
-from gd.problems import LOSSES, design, least_squares
+from gd.problems import design, least_squares
 from gd.reading import read_csv
 from gd.settings import Training, preset
 from gd.training import Outcome, Trace, norm, train
+from tests.conftest import LOSSES
 from tests.tables import table
 
 NAMES = backends.available()
