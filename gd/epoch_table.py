@@ -88,6 +88,7 @@ class EpochTable:
     rows: tuple[Row, ...]
     showing: str = ""
     bars: str = ""  # what the bars mean, where there are any
+    before: str = ""  # what of an epoch is taken before its steps, and what after them
 
     @property
     def many(self) -> bool:
@@ -140,7 +141,8 @@ def epoch_table(record: Record, log: EpochLog) -> EpochTable:
         parts.append(say("epochs_table.kept", every=ordinal(every)))
     if len(features) < len(record.dataset.features):
         parts.append(say("epochs_table.features", shown=count(len(features)), all=count(len(record.dataset.features))))
-    return EpochTable(tuple(groups), tuple(columns), rows, ", ".join(parts), meaning)
+    before = say("epochs_table.before" if record.training.batch_size is None else "epochs_table.before_batches")
+    return EpochTable(tuple(groups), tuple(columns), rows, ", ".join(parts), meaning, before)
 
 
 def sampled_epochs(epochs: int, most: int = _ALL_ROWS, rows: int = _SAMPLED_ROWS) -> list[int]:

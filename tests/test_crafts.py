@@ -15,6 +15,8 @@ from sklearn.linear_model import Lasso, LogisticRegression, PoissonRegressor, Ri
 from gd import archive, backends
 from gd.cli.run import Steps
 from gd.data import Array, Dataset, Source, bundled
+from gd.epoch_table import epoch_table
+from gd.figures import loss_words
 from gd.problems import huber
 from gd.reading import read, read_csv
 from gd.record import Record
@@ -166,6 +168,24 @@ def test_a_stop_keeps_the_best_weights(crafts: dict[str, Path]) -> None:
     assert ("batches", "cosine", 32) == (record.training.found_by, record.training.schedule, record.training.batch_size)
     _, rates = log.entries("learning_rate")
     assert (np.diff(rates) < 0).all()
+
+
+def test_losses_between_batches_are_of_full_passes(penguins: Dataset, tmp_path: Path) -> None:
+    """Each is that of all rows at the weights that the epoch before left; page, picture and mail name it, of batches alone."""
+    source = Source(path=str(bundled("penguins")), target="body_mass_g")
+    folder = run_tasks(source, Training(batch_size=50, epochs=5, backends=("numpy",)), tmp_path)
+    record, log = archive.read_run(folder)
+    assert log is not None
+    theta = np.column_stack([log[f"numpy_weight_{name}"] for name in record.dataset.features])
+    left = penguins.y[:, None] - penguins.X @ theta.T - log["numpy_intercept"]
+    np.testing.assert_allclose(log["numpy_loss"][1:], (left**2).mean(axis=0)[:-1], rtol=1e-9)
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "those of all rows, by a full pass before the epoch’s steps; weights are taken after them" in page
+    assert 2 == page.count("by a full pass")
+    assert "by a full pass" in loss_words(record, log)[0]
+    plain, log = archive.read_run(run_tasks(source, Training(epochs=5), tmp_path, "plain", draw=False))
+    assert log is not None
+    assert "full pass" not in epoch_table(plain, log).before + loss_words(plain, log)[0]
 
 
 def test_outliers_pull_less(crafts: dict[str, Path], penguins: Dataset) -> None:

@@ -32,6 +32,8 @@ def loss_words(record: Record, log: EpochLog) -> tuple[str, str]:
     if record.verdict in {"converged", "exhausted"} and not record.diagnosis.attained:
         ended = "endless"
     caption = say(f"figures.loss.{ended}")
+    if record.training.batch_size is not None:
+        caption += f" {say('figures.loss.full_pass')}"
     lost = [fit for fit in record.fits if fit.last_finite_epoch is not None]
     if lost:
         last = ", ".join(
