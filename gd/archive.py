@@ -411,6 +411,8 @@ def replacing(file: Path) -> Iterator[BinaryIO]:
         with beside.open("wb") as written:
             yield written
         _flush(beside)
+        with suppress(FileNotFoundError):
+            shutil.copymode(file, beside)
         beside.replace(file)
     except BaseException:
         with suppress(OSError):

@@ -40,6 +40,7 @@ class Holds(NamedTuple):
 
     kind: Kind
     levels: tuple[str, ...] = ()  # of a category, sorted; what a constant column holds
+    zoned: bool = False  # of dates: whether they tell their time zone
 
     @property
     def used(self) -> bool:
@@ -48,7 +49,7 @@ class Holds(NamedTuple):
 
     def gives_the_same_rows(self, other: Holds) -> bool:
         """Whether a pass that took the column for the other has used the right rows: text and nothing both are left out."""
-        return self == other if self.used or other.used else True
+        return (self.kind, self.levels) == (other.kind, other.levels) if self.used or other.used else True
 
     def read_as(self, source: Source) -> As:
         """How its cells are to be read."""
@@ -218,7 +219,7 @@ def _dates(file: str, column: str, tally: Tally, structure: Structure) -> Holds:
         remedy = structure(column, line, cell) or "Write dates as 2026-01-31, or NA for a missing one."
         raise DataError(where, problem, remedy)
     check_zones(file, column, tally)
-    return Holds(Kind.DATES)
+    return Holds(Kind.DATES, zoned=tally.zoned > 0)
 
 
 def check_zones(file: str, column: str, tally: Tally) -> None:

@@ -113,6 +113,7 @@ class Encoded(_Settings):
     levels: tuple[str, ...] = ()  # of a category, sorted; the first has no column of its own
     features: tuple[str, ...] = ()  # the columns that it became
     first: str | None = None  # of dates: the day that is 0
+    zoned: bool | None = None  # whether these told their time zone, and are counted in UTC; None in older records
 
 
 class Dropped(_Settings):

@@ -180,7 +180,7 @@ def quantile(free: int, level: float = LEVEL) -> float:
     """
     from scipy.special import stdtrit  # noqa: PLC0415  (a tenth of a second that only a run that was trained pays)
 
-    return float(stdtrit(free, (1 + level) / 2))
+    return float(-stdtrit(free, (1 - level) / 2))
 
 
 def _above(f: Array | float, explaining: int, free: int) -> Array:

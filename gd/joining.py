@@ -180,6 +180,22 @@ def _refuse_a_third_label(scans: Sequence[Scan], source: Source) -> None:
                 raise third_label(one.file, target, labels, source, texts=texts)
 
 
+def _zoned(scans: Sequence[Scan], column: str) -> bool:
+    """Whether the dates of all files tell their time zone.
+
+    Raises:
+        DataError: if those of some do and of others do not.
+    """
+    held = [one for one in scans if one.kinds[column].kind == Kind.DATES]
+    zoned = held[0].kinds[column].zoned
+    for one in held:
+        if one.kinds[column].zoned != zoned:
+            does, do = ("do not tell", "do") if zoned else ("tell", "do not")
+            problem = f"the dates {does} their time zone, and those of {held[0].file} {do}."
+            raise DataError(f"{one.file}, column {shown(column)}", problem, "Write all of them the same way.")
+    return zoned
+
+
 def _together(scans: Sequence[Scan], column: str, *, named: bool, target: bool) -> Holds:
     """What a column holds in all files."""
     by_kind: dict[Kind, Scan] = {}
@@ -192,6 +208,8 @@ def _together(scans: Sequence[Scan], column: str, *, named: bool, target: bool) 
             where = f"{other.file}, column {shown(column)}"
             cell = shown(other.texts.get(column, ""))
             raise DataError(where, f"{cell} is not a {what[:-1]}, and {by_kind[kind].file} has {what} there.", _MEND)
+    if Kind.DATES in by_kind:
+        return Holds(Kind.DATES, zoned=_zoned(scans, column))
     if set(by_kind) == {Kind.CATEGORY}:
         levels = sorted({level for one in scans for level in one.kinds[column].levels})
         if target:  # how many classes it may have is told apart from what becomes of it
@@ -292,7 +310,7 @@ def join(
         features=features,
         left_out=tuple(left_out),
         format=first.format,
-        encoded=_encoded(first.kinds, columns, features, origin, classes),
+        encoded=_encoded(scans, columns, features, origin, classes, source.dialect.decimal),
         remarks=_remarks(scans, features, target, source.dialect),
         shards=tuple(
             Shard(
@@ -428,12 +446,14 @@ def _constant(value: float, date: bool, held: bool) -> str:
 
 
 def _encoded(
-    kinds: dict[str, Holds], columns: Sequence[str], features: Sequence[str], origin: Array, classes: tuple[str, str] | None
-) -> tuple[Encoded, ...]:
-    """Columns of text that became numbers, and a target of other numbers than 0 and 1 that became these."""
-    found = []
+    scans: Sequence[Scan], columns: Sequence[str], features: Sequence[str], origin: Array, classes: tuple[str, str] | None,
+    decimal: str,
+) -> tuple[Encoded, ...]:  # fmt: skip
+    """Columns of text that became numbers, and a target of other numbers than 0 and 1, as it writes them, that became these."""
+    found, kinds = [], scans[0].kinds
     if classes is not None and kinds[columns[-1]].kind == Kind.NUMBERS and classes != ("0", "1"):
-        found.append(Encoded(column=columns[-1], kind="category", levels=classes))
+        written = tuple(label.replace(".", decimal) for label in classes)
+        found.append(Encoded(column=columns[-1], kind="category", levels=written))
     for column, holds in kinds.items():
         if holds.kind == Kind.CATEGORY:
             made = tuple(name for name in holds.columns(column) if name in features)
@@ -442,7 +462,8 @@ def _encoded(
             since = timedelta(microseconds=int(origin[columns.index(column)]))
             first = datetime(1970, 1, 1) + since
             day = first.date().isoformat() if first == datetime(first.year, first.month, first.day) else first.isoformat()
-            found.append(Encoded(column=column, kind="dates", features=(column,), first=day))
+            made, zoned = tuple(name for name in (column,) if name in features), _zoned(scans, column)
+            found.append(Encoded(column=column, kind="dates", features=made, first=day, zoned=zoned))
     return tuple(found)
 
 

@@ -18,7 +18,7 @@ from gd.inference import LEVEL, Estimates
 from gd.moments import Moments
 from gd.notation import escaped, visible
 from gd.record import Fit, Record
-from gd.refusal import listed
+from gd.refusal import listed, shown
 from gd.settings import Loss
 from gd.training import Outcome
 
@@ -55,7 +55,7 @@ class Interval(_Part):
 
     level: float = Field(gt=0, lt=1)
     residual_error: FiniteFloat = Field(gt=0)  # in units of the target
-    degrees_of_freedom: int = Field(ge=1)
+    degrees_of_freedom: int = Field(ge=1, le=2**53)
     centre: tuple[FiniteFloat, ...]  # one a feature, in its units; 0 without an intercept
     factor: tuple[tuple[FiniteFloat, ...], ...]  # F, upper triangular: of each row what stands from its diagonal on
 
@@ -112,6 +112,12 @@ class Model(_Part):
         for one in self.encoded:
             if one.kind == "dates":
                 origin(one)
+            made = {f"{one.column}={level}" for level in one.levels[1:]} if one.kind == "category" else {one.column}
+            if not {*one.features} <= made or len(one.levels) != len({*one.levels}):
+                raise ValueError(f"encoded makes other features of {shown(one.column)}")
+        plain = {*self.features} - {name for one in self.encoded for name in one.features}
+        if both := plain.intersection(one.column for one in self.encoded if one.features):
+            raise ValueError(f"encoded has {shown(min(both))}, which is a feature itself")
         return self
 
     @property
@@ -131,7 +137,10 @@ def origin(encoded: Encoded) -> float:
     Raises:
         ValueError: if it is no date.
     """
-    since = datetime.fromisoformat(encoded.first or "").replace(tzinfo=UTC) - _EPOCH
+    first = datetime.fromisoformat(encoded.first or "")
+    if first.tzinfo is not None:
+        raise ValueError("the first date is one in UTC, and tells no time zone")
+    since = first.replace(tzinfo=UTC) - _EPOCH
     return float(since // timedelta(microseconds=1))
 
 

@@ -12,7 +12,6 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from gd.archive import guarded
 from gd.arrays import Array, at, mask, texts
 from gd.arrays import column as arrow_column
 from gd.blocks import Texts, blas_on_one_thread, cores, in_order
@@ -156,6 +155,7 @@ def predict(
                 for column, cells in part.dates.items():
                     dates[column].add(cells)
                     check_zones(name, column, dates[column])
+                    _check_zone(name, column, dates[column], table.dates[column])
                 write(part.csv)
                 found = found.and_then(part.outcome)
     return found
@@ -173,12 +173,14 @@ class _Table:
         self._compares = model.target in header.names and header.twin(model.target) is None and model.target not in self._made
         if self._compares:
             named = bool(model.classes) and not all(map(self._numbers.is_number, model.classes or ()))
-            self._wanted[model.target] = As(levels=(_NO_CELL, *(model.classes or ()))) if named else As(numbers=True)
+            self._wanted[model.target] = (
+                As(levels=(_NO_CELL, *(model.classes or ()))) if named else As(numbers=True, infinite=True)
+            )
 
     @property
-    def dates(self) -> list[str]:
-        """Columns that hold dates."""
-        return [column for column, one in self._made.items() if one is not None and one.kind == "dates"]
+    def dates(self) -> dict[str, Encoded]:
+        """Columns that hold dates, and how the model takes them."""
+        return {column: one for column, one in self._made.items() if one is not None and one.kind == "dates"}
 
     def head(self) -> bytes:
         """The first line of the output.
@@ -191,7 +193,7 @@ class _Table:
             problem = f"a column {shown(min(twice))} to keep, and the output has one of that name."
             raise DataError(self._name, problem, "Rename the column.")
         text = io.StringIO()
-        csv.writer(text, lineterminator="\r\n").writerow([*ours, *map(guarded, self._keep)])  # it quotes what its lines end in
+        csv.writer(text, lineterminator="\r\n").writerow([*ours, *self._keep])  # it quotes what its lines end in
         return text.getvalue().removesuffix("\r\n").encode() + b"\n"
 
     def digest(self, text: Text) -> _Part:
@@ -276,10 +278,12 @@ class _Table:
         if values is None:
             return np.array(np.nan), (cells[target].first_wrong or ((text.line, ""),))[0]
         if classes is None:
-            return values[0], None
-        first, second = values if len(values) == 2 else [values[0] == self._numbers.value(label) for label in classes]
-        y = np.where(second == 1, 1.0, np.where(first == 1, 0.0, np.nan))
-        return y, None
+            y, none = values[0], np.isinf(values[0])
+        else:
+            first, second = values if len(values) == 2 else [values[0] == self._numbers.value(label) for label in classes]
+            y = np.where(second == 1, 1.0, np.where(first == 1, 0.0, np.nan))
+            none = np.isnan(y) & ~np.isnan(values[0])
+        return (np.array(np.nan), self._cell(text, int(np.argmax(none)), target)) if none.any() else (y, None)
 
     def _not_read(self, text: Text, column: str, encoded: Encoded | None, cells: Cells) -> DataError:
         """The refusal of a column that is not of numbers, or not of dates."""
@@ -298,17 +302,34 @@ class _Table:
 
     def _refuse_level(self, text: Text, column: str, row: int) -> None:
         """Raise for a row whose category the model has never seen."""
-        line, cells = next(item for j, item in enumerate(text.rows()) if j == row)
-        cell, made = cells[self._place(text, column)].strip(BLANKS), self._made[column]
+        (line, cell), made = self._cell(text, row, column), self._made[column]
         assert made is not None
         problem = f"{shown(cell)} is none of the {len(made.levels)} values that the model knows: {listed(made.levels)}."
         raise self._refused(line, column, problem, "Mend it, write NA for a missing value, or train again with such rows.")
+
+    def _cell(self, text: Text, row: int, column: str) -> tuple[int, str]:
+        """Line and text of a cell."""
+        line, cells = next(item for j, item in enumerate(text.rows()) if j == row)
+        return line, cells[self._place(text, column)].strip(BLANKS)
 
     def _place(self, text: Text, column: str) -> int:
         return text.names.index(column)
 
     def _refused(self, line: int, column: str, problem: str, remedy: str) -> DataError:
         return DataError(f"{self._name}, line {line}, column {shown(column)}", problem, remedy)
+
+
+def _check_zone(file: str, column: str, tally: Tally, encoded: Encoded) -> None:
+    """Refuse dates that tell their time zone where those that the model was trained on did not, or the other way round.
+
+    Raises:
+        DataError: file, column, remedy.
+    """
+    zoned = tally.zoned > 0
+    if tally.days and encoded.zoned is not None and zoned != encoded.zoned:
+        does, did = ("tell", "did not") if zoned else ("do not tell", "did")
+        problem = f"the dates {does} their time zone, and those that the model was trained on {did}."
+        raise DataError(f"{file}, column {shown(column)}", problem, "Write them as they were written then.")
 
 
 def _read_as(encoded: Encoded | None) -> As:

@@ -43,6 +43,7 @@ class As(NamedTuple):
     distinct: int = 0  # texts that are told apart, and not more
     label: bool = False  # whether it is a target of two classes, whose first values are kept
     held: bool = False  # whether it says which rows are held out
+    infinite: bool = False  # whether infinite numbers are taken as they are, and not refused
 
 
 class Cells(NamedTuple):
@@ -225,6 +226,8 @@ class Text:
         """
         import pyarrow as pa  # noqa: PLC0415  (0.1 s, and only reading needs it)
 
+        if len(self.names) == 1:
+            self._empty_blank_lines()
         text = dict.fromkeys(wanted, pa.string())
         guessed = text | {column: pa.float64() for column, kind in wanted.items() if kind.numbers and self._numbers.plain}
         try:
@@ -318,7 +321,8 @@ class Text:
         if not pa.types.is_string(cells.type):
             values = self._numbers.without_marks(floats(cells))
             gaps = int(np.count_nonzero(np.isnan(values)))
-            return self._finite(values, column, Cells((values,), len(values) - gaps, gaps, 0))
+            plain = Cells((values,), len(values) - gaps, gaps, 0)
+            return plain if kind.infinite else self._finite(values, column, plain)
         if kind.held:
             return self._held(cells, column)
         if kind.levels:
@@ -329,7 +333,8 @@ class Text:
         gaps = int(np.count_nonzero(missing))
         numbers = len(missing) - gaps - len(wrong)
         if converted is not None:
-            return self._finite(converted, column, Cells((converted,), numbers, gaps, 0))
+            plain = Cells((converted,), numbers, gaps, 0)
+            return plain if kind.infinite else self._finite(converted, column, plain)
         found = Cells(None, numbers, gaps, len(wrong), *self._examples(cells, column, wrong, missing))
         if kind.distinct:
             found = found._replace(levels=_distinct(cells, missing, kind.distinct))

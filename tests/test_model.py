@@ -170,6 +170,17 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
         {"encoded": [{"column": "year", "kind": "dates", "features": ["year"], "first": "soon"}]}, "Invalid isoformat string"
     ),
     "stray": ({"encoded": [{"column": "c", "kind": "category", "features": ["c=b"]}]}, "encoded makes no feature of 'c=b'"),
+    "other levels": (
+        {"encoded": [{"column": "year", "kind": "category", "levels": ["a", "b"], "features": ["year"]}]},
+        "encoded makes other features of 'year'",
+    ),
+    "a level twice": (
+        {"encoded": [{"column": "c", "kind": "category", "levels": ["a", "b", "b"]}]}, "encoded makes other features of 'c'"
+    ),
+    "a zone": (
+        {"encoded": [{"column": "year", "kind": "dates", "features": ["year"], "first": "2024-01-01T00:00:00+05:00"}]},
+        "the first date is one in UTC",
+    ),
 }  # fmt: skip
 
 
@@ -183,6 +194,21 @@ def test_a_changed_model_is_refused(cases: dict[str, Path], tmp_path: Path, chan
         load(tmp_path)
     assert str(refused.value).startswith(f"{tmp_path / 'model.json'}: ")
     assert said in str(refused.value)
+
+
+def test_a_category_of_a_feature_is_refused(cases: dict[str, Path], tmp_path: Path) -> None:
+    """A column is a number or a category, and no file has it as both; degrees of freedom are a number of rows."""
+    found = json.loads((cases["converged"] / "model.json").read_text(encoding="utf-8"))
+    weights = found["weights"] | {"year=b": 1.0}
+    both = {
+        "encoded": [{"column": "year", "kind": "category", "levels": ["a", "b"], "features": ["year=b"]}],
+        "features": [*weights], "weights": weights, "interval": None,
+    }  # fmt: skip
+    many = {"interval": found["interval"] | {"degrees_of_freedom": 10**400}}
+    for held, said in ((both, "encoded has 'year', which is a feature itself"), (many, "interval.degrees_of_freedom")):
+        (tmp_path / "model.json").write_text(json.dumps(found | held), encoding="utf-8")
+        with pytest.raises(ValueError, match=said):
+            load(tmp_path)
 
 
 def test_a_cut_factor_is_refused(cases: dict[str, Path], tmp_path: Path) -> None:

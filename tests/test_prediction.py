@@ -8,6 +8,7 @@ import io
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -258,14 +259,68 @@ def test_a_logistic_model_gives_probability_and_class(classes: tuple[str, str], 
     scores = [0.5, 2.5, -1.5, 2000.5, -1999.5]
     first, second = cells
     file = written(
-        tmp_path / "new.csv", f"y,a,b\n{first},0,0\n{second},1,0\n{second},0,2\n,1000,0\nother,-1000,0\n{first},,1\n"
-        if classes[0] == "no" else f"y,a,b\n{first},0,0\n{second},1,0\n{second},0,2\n,1000,0\n7,-1000,0\n{first},,1\n",
+        tmp_path / "new.csv", f"y,a,b\n{first},0,0\n{second},1,0\n{second},0,2\n,1000,0\n{first},-1000,0\n{first},,1\n",
     )  # fmt: skip
     found, outcome = predicted(model, file)
     expected = [math.exp(min(score, 0)) / (1 + math.exp(-abs(score))) for score in scores]
     np.testing.assert_allclose(numbers(found, "probability")[:5], expected, rtol=1e-14)
     assert [*(classes[score > 0] for score in scores), ""] == [row["class"] for row in found]
-    assert (6, 1, 3, 1) == (outcome.rows, outcome.without, outcome.compared, outcome.right)
+    assert (6, 1, 4, 2) == (outcome.rows, outcome.without, outcome.compared, outcome.right)
+
+
+@pytest.mark.parametrize(("classes", "cells"), [(("no", "yes"), ("no", "YES")), (("0", "1"), ("1", "7"))])
+def test_a_target_of_another_class_is_told(classes: tuple[str, str], cells: tuple[str, str], tmp_path: Path) -> None:
+    """A share of the rows that happen to be of the model's classes would be a share of nothing."""
+    file = written(tmp_path / "new.csv", f"y,a,b\n{cells[0]},0,0\n{cells[1]},1,0\n")
+    _, outcome = predicted(other("logistic", "logit", classes=classes), file)
+    assert (0, (3, cells[1])) == (outcome.compared, outcome.no_target)
+
+
+def test_classes_are_written_as_the_file_writes_them(tmp_path: Path) -> None:
+    """Numbers with a decimal comma come out with one, and are compared."""
+    rng = np.random.default_rng(2)
+    lines = [f"{x:.3f}".replace(".", ",") + f";{('0,5', '1,5')[int(x + rng.normal() > 0)]}" for x in rng.normal(size=60)]
+    text, dialect = "x;y\n" + "\n".join(lines) + "\n", Dialect(decimal=",")
+    model = trained(tmp_path, text, training=Training(loss="logistic", epochs=50), dialect=dialect)
+    assert ("0,5", "1,5") == model.classes
+    found, outcome = predicted(model, tmp_path / "train.csv", dialect=dialect)
+    assert {"0,5", "1,5"} == {row["class"] for row in found}
+    assert 60 == outcome.compared
+    assert outcome.right > 30
+
+
+@pytest.mark.parametrize("zoned", [True, False])
+def test_dates_tell_their_zone_as_those_trained_on(zoned: bool, tmp_path: Path) -> None:
+    """Else every prediction would be some hours off, and nobody would see it."""
+    days = [f"2024-01-{1 + j // 12:02}T{2 * (j % 12):02}:30" for j in range(60)]
+    zones = ("+05:00", "") if zoned else ("", "Z")
+    lines = [f"{day}{zones[0]},{j + j % 3}" for j, day in enumerate(days)]
+    model = trained(tmp_path, "t,y\n" + "\n".join(lines) + "\n", encode=("dates",))
+    assert zoned == model.encoded[0].zoned
+    assert predicted(model, tmp_path / "train.csv")[1].rmse < 2
+    new = written(tmp_path / "new.csv", "t\n" + "\n".join(f"{day}{zones[1]}" for day in days) + "\n")
+    said = ("do not tell", "did") if zoned else ("tell", "did not")
+    words = rf"column 't': the dates {said[0]} their time zone, and those that the model was trained on {said[1]}\."
+    with pytest.raises(DataError, match=words):
+        predicted(model, new)
+    older = model.model_copy(update={"encoded": (model.encoded[0].model_copy(update={"zoned": None}),)})
+    assert 60 == predicted(older, new)[1].rows
+
+
+def test_a_day_that_never_changes_is_left_out(tmp_path: Path) -> None:
+    """As any constant column: the others are trained on, and there is a model."""
+    text = "x,day,y\n" + "".join(f"{j},2024-01-01,{2 * j + j % 3}\n" for j in range(20))
+    model = trained(tmp_path, text, encode=("dates",))
+    assert ("x",) == model.features
+    assert 20 == predicted(model, tmp_path / "train.csv")[1].compared
+
+
+def test_a_column_of_one_text_may_have_blank_lines(tmp_path: Path) -> None:
+    """They are no rows, whatever they hold of blanks."""
+    text = "x,y\n" + "".join(f"c{j % 3},{j % 3 + j / 10}\n" for j in range(30))
+    model = trained(tmp_path, text, encode=("category",))
+    found, _ = predicted(model, written(tmp_path / "new.csv", "x\nc1\n  \n\nc2\n"))
+    assert ["2", "5"] == [row["line"] for row in found]
 
 
 def test_a_poisson_model_gives_an_expectation(tmp_path: Path) -> None:
@@ -375,12 +430,45 @@ def test_what_is_said_beside_the_output(mixed: Path, tmp_path: Path, capsys: pyt
     assert f"RMSE {rmse:.4g} over 1 row." == said.splitlines()[-1]
 
 
-def test_a_target_that_is_no_number_is_no_fault(mixed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("cell", "said"), [("\x1b[31mlow", "\\x1b[31mlow"), ("inf", "inf"), ("1e999", "1e999")])
+def test_a_target_that_is_no_number_is_no_fault(
+    cell: str, said: str, mixed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """It is not needed: the rows are predicted, and it is said that they are not compared."""
-    new = written(tmp_path / "new.csv", "x,day,colour,y\n1,2024-02-21,blue,\x1b[31mlow\n")
+    new = written(tmp_path / "new.csv", f"x,day,colour,y\n1,2024-02-21,blue,{cell}\n")
     code, out, err = words(["predict", str(mixed), str(new)], capsys)
     assert (0, 2) == (code, out.count("\n"))
-    assert "Not compared with 'y': '\\x1b[31mlow' in line 2 is not a number.\n" == err
+    assert f"Not compared with 'y': '{said}' in line 2 is not a number.\n" == err
+
+
+def test_kept_columns_have_the_names_that_they_had(mixed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever follows on a delimiter in them: who joins by name finds them."""
+    new = written(tmp_path / "new.csv", "x,day,colour,lag;-1\n1,2024-02-21,blue,7\n")
+    _, out, _ = words(["predict", str(mixed), str(new), "--keep", "lag;-1"], capsys)
+    assert "line,prediction,low,high,lag;-1" == out.split("\n")[0]
+
+
+def test_what_is_read_stays(mixed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also a model that is named by its folder, and a CSV by an address; a file that is replaced keeps who may read it."""
+    new = written(tmp_path / "new file.csv", "x,day,colour\n1,2024-02-21,blue\n")
+    model = Path(shutil.copytree(mixed, tmp_path / "run"))
+    for csv_file, output in ((str(new), model / "model.json"), (new.as_uri(), new)):
+        before = output.read_bytes()
+        code, _, err = words(["predict", str(model), csv_file, "--output", str(output)], capsys)
+        assert (1, before) == (code, output.read_bytes())
+        assert "is what is read. Name another file." in err
+    private = written(tmp_path / "out.csv", "")
+    private.chmod(0o600)
+    assert 0 == words(["predict", str(model), str(new), "--output", str(private)], capsys)[0]
+    assert 0o600 == private.stat().st_mode & 0o777
+
+
+def test_a_closed_standard_output_is_told(mixed: Path, tmp_path: Path) -> None:
+    """In one line."""
+    new = written(tmp_path / "new.csv", "x,day,colour\n1,2024-02-21,blue\n")
+    line = f'"{sys.executable}" -m gd predict "{mixed}" "{new}" >&-'
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=60, check=False)
+    assert (1, "gd: standard output: is closed. Name a file with --output.\n") == (done.returncode, done.stderr)
 
 
 def test_a_model_without_intervals_says_why(cases: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

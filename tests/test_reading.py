@@ -717,6 +717,15 @@ def test_parts_are_one_data_set(tmp_path: Path) -> None:
     assert np.allclose(expected, actual, rtol=1e-12, atol=0)
 
 
+def test_parts_tell_their_zones_alike(tmp_path: Path) -> None:
+    """A file whose dates tell none beside one whose dates do would be hours off."""
+    zoned, local = ("t,y\n" + "".join(f"2024-01-0{j}T10:00{zone},{j}\n" for j in range(1, 6)) for zone in ("Z", ""))
+    source = Source(path="parts", target="y", as_one="all", encode=("dates",))
+    with pytest.raises(DataError, match=r"part-2\.csv, column 't': the dates do not tell their time zone, and those of "):
+        read(parts(tmp_path, zoned, local), source)
+    assert True is read(parts(tmp_path, zoned, zoned), source).provenance.encoded[0].zoned
+
+
 def test_rows_of_parts_are_put_together(tmp_path: Path) -> None:
     """In the order of the files, by the names of the columns."""
     files = parts(tmp_path, "x,y\n1,2\n", "y,x\n4,3\nNA,5\n")

@@ -63,7 +63,7 @@ def main(words: list[str] | None = None) -> None:
     before = signal.signal(signal.SIGTERM, _stop)
     try:
         code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
-        sys.stdout.flush()
+        print(end="", flush=True)  # which is content with a standard output that is closed
     except (CycloptsError, UsageError) as error:
         print(f"gd: {visible(' '.join(str(error).split()), 2000)}", file=sys.stderr)
         print("Try: gd --help", file=sys.stderr)

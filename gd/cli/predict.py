@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal
+from urllib.parse import unquote, urlsplit
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -57,12 +58,21 @@ def predict(
     except ValueError as error:
         raise UnreachableError(str(error)) from None
     dialect, kept = _dialect(used, written), names(keep) or ()
-    with _writing(output, csv_file, model) as write:
+    with _writing(output, *_files(csv_file), *_files(str(model))) as write:
         found = _predicted(csv_file, used, write, width=interval, level=level, keep=kept, dialect=dialect)
     share = used.interval.level if level is None and used.interval is not None else level
     for line in _said(found, used, share if interval == "observation" else None):
         print(visible(line, 2000), file=sys.stderr)
     return 0
+
+
+def _files(named: str) -> tuple[Path, Path]:
+    """What may be read of this machine where a CSV or a model is named: the file itself, or a model in its folder."""
+    from gd.model import NAME  # noqa: PLC0415
+
+    address = urlsplit(named)
+    file = Path(unquote(address.path) if address.scheme == "file" else named)
+    return file, file / NAME
 
 
 def _said(found: Outcome, model: Model, level: float | None) -> Iterator[str]:
@@ -86,7 +96,8 @@ def _said(found: Outcome, model: Model, level: float | None) -> Iterator[str]:
         yield f"No intervals: {model.reasons.get('interval', 'the model has none')}."
     if found.no_target is not None:
         line, cell = found.no_target
-        yield f"Not compared with '{visible(model.target)}': '{visible(cell)}' in line {line} is not a number."
+        what = "a number" if model.classes is None else "one of the model's classes"
+        yield f"Not compared with '{visible(model.target)}': '{visible(cell)}' in line {line} is not {what}."
     elif found.compared and model.classes is not None:
         share = f"{number(100 * found.right / found.compared, 3, plain=True)} %"
         yield f"{count(found.right)} of {_rows(found.compared)} ({share}) are of the class that was predicted."
@@ -131,7 +142,7 @@ def _predicted(file: str, model: Model, write: Callable[[bytes], Any], **how: An
 
 
 @contextmanager
-def _writing(output: Path | None, *read: str | Path) -> Iterator[Callable[[bytes], Any]]:
+def _writing(output: Path | None, *read: Path) -> Iterator[Callable[[bytes], Any]]:
     """What takes the bytes of the output: a file is there whole at the end, or as it was.
 
     Raises:
@@ -140,9 +151,11 @@ def _writing(output: Path | None, *read: str | Path) -> Iterator[Callable[[bytes
     from gd.archive import replacing  # noqa: PLC0415
 
     name = "standard output" if output is None else f"--output: {output}"
+    if output is None and sys.__stdout__ is None:
+        raise UnreachableError(f"{name}: is closed. Name a file with --output.")
     if output is not None and output.is_dir():
         raise UnreachableError(f"{name}: is a folder. Name a file in it.")
-    if output is not None and output.exists() and any(Path(one).exists() and output.samefile(one) for one in read):
+    if output is not None and output.exists() and any(one.exists() and output.samefile(one) for one in read):
         raise UnreachableError(f"{name}: is what is read. Name another file.")
     try:
         if output is None:
