@@ -29,7 +29,7 @@ from gd.descent import Descent, settle
 from gd.diagnosis import GradientCheck, Spectrum, check_gradient, diagnose
 from gd.inference import infer
 from gd.joining import Held
-from gd.limits import check_design, check_target, check_values
+from gd.limits import check_design, check_held, check_target, check_values
 from gd.look import Look
 from gd.method import together
 from gd.model import model_of
@@ -62,7 +62,7 @@ def prepare(name: str, draft: Draft, training: Training) -> float:
     check_target(data, y, training)
     if data.held is not None:
         held = _matrices(data.held, scaling, training, draft.work / "held-design.npy")
-        check_target(data, held[1], training)
+        check_held(data, *held, training)
         save_array(draft.work / "held-design.npy", held[0])
         save_array(draft.work / "held-target.npy", held[1])
     descent, found = settle(training, design, y, _penalty(data, draft, training))

@@ -215,7 +215,8 @@ def settle(training: Training, design: Array, y: Array, l2: float = 0.0) -> tupl
     penalty = training.l1 * penalised
     quadratic = training.loss in {"mse", "notebook"} and not training.l1
     loss = draft.in_blocks(design, y)
-    found = spectrum(design, y, l2, penalised) if quadratic else surroundings(loss, design, penalty)
+    bounded = training.loss in {"mse", "notebook", "huber"} or training.l1 > 0 or l2 > 0  # the others may fall without end
+    found = spectrum(design, y, l2, penalised) if quadratic else surroundings(loss, design, penalty, bounded=bounded)
     P = _preconditioner(training, found, l2, penalised)
     seen = found if P is None else found.through(P)
     steepest = float(seen.eigenvalues[-1]) if quadratic else _steepest(training, found, l2, penalised, P)

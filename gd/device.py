@@ -34,7 +34,7 @@ def moments(columns: Sequence[Any]) -> Moments:
         kinds = ", ".join(sorted({type(column).__module__.partition(".")[0] for column in columns}))
         raise TypeError(f"columns of {kinds}: give tensors of torch or arrays of jax, all of one; Moments.of takes NumPy's")
     with _sixty_four_bits(columns[0]):
-        return _found(columns)
+        return _found([column.detach() if is_torch_array(column) else column for column in columns])
 
 
 def _found(columns: Sequence[Any]) -> Moments:

@@ -196,13 +196,14 @@ def spectrum(X: Array, y: Array, l2: float = 0.0, penalised: Array | None = None
     return Spectrum(values, np.ascontiguousarray(vectors), optimum, float(loss), -(vectors.T @ optimum), root, predictions)
 
 
-def surroundings(problem: Problem, X: Array, penalty: Array | None = None) -> Spectrum:
+def surroundings(problem: Problem, X: Array, penalty: Array | None = None, *, bounded: bool = False) -> Spectrum:
     """The optimum of another loss, and its curvature there, without that of an L1 penalty, which has none.
 
     Args:
         problem: with a Hessian, bound to float64 arrays.
         X: its design matrix, (n, p).
         penalty: κ of an L1 penalty on each weight, (p,); none when None.
+        bounded: whether the loss is known to have an optimum, however flat it is there.
     """
     n, p = X.shape
     found = minimum(problem, p, penalty)
@@ -214,7 +215,8 @@ def surroundings(problem: Problem, X: Array, penalty: Array | None = None) -> Sp
     root = (vectors * np.sqrt(values / 2)).T
     predictions = _triangle(X, np.broadcast_to(0.0, n))[:p, :p] / math.sqrt(n)
     start = -(vectors.T @ found.theta)
-    return Spectrum(values, vectors, found.theta, found.loss, start, root, predictions, quadratic=False, attained=found.finite)
+    attained = found.finite or bounded
+    return Spectrum(values, vectors, found.theta, found.loss, start, root, predictions, quadratic=False, attained=attained)
 
 
 def _triangle(X: Array, y: Array) -> Array:

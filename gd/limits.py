@@ -14,7 +14,7 @@ from gd.refusal import DataError
 from gd.settings import Training
 from gd.spilling import parts
 
-__all__ = ["check_design", "check_target", "check_values"]
+__all__ = ["check_design", "check_held", "check_target", "check_values"]
 
 _WIDE = np.finfo(np.float64)
 _SPARE = 3  # powers of ten that a weight may be from the quotient of its target's and its feature's spread
@@ -53,13 +53,13 @@ def check_design(data: Reading, scaling: Scaling, design: Array, y: Array, train
         DataError: naming the column.
     """
     kind = np.finfo(training.dtype)
-    most, least = math.sqrt(float(kind.max) / len(design)) / 4, math.sqrt(float(kind.tiny) / float(kind.eps))
+    most, least = _most(training, len(design)), math.sqrt(float(kind.tiny) / float(kind.eps))
     features = len(data.provenance.features)
     for j, (name, values) in enumerate(zip(_names(data), [*design.T[:features], y], strict=True)):
         scaled = j < features and training.standardize
         remedy = "leave out --no-standardize, or " if j < features and not scaled else ""
         remedy += "" if training.dtype == "float64" else "train in float64, or "
-        size = max(float(values.max()), -float(values.min()))
+        size = _size(values)
         if not size <= most:
             problem = f"its squares are more than {training.dtype} holds."
             raise _refused(data, name, problem, f"{remedy}divide the column by a power of ten.")
@@ -72,6 +72,36 @@ def check_design(data: Reading, scaling: Scaling, design: Array, y: Array, train
             problem = f"its rows differ by {share:.2g} of their size, of which float32 keeps hardly a digit."
             raise _refused(data, name, problem, f"{remedy}subtract a constant from the column.")
     _check_weights(data, scaling)
+
+
+def check_held(data: Reading, design: Array, y: Array, training: Training) -> None:
+    """Refuse columns that in rows held out are larger than the precision can square: their loss would be no number.
+
+    Args:
+        data: what is trained on.
+        design: the features of the rows held out, scaled as those trained on, (n, p).
+        y: their targets, (n,).
+        training: the settings.
+
+    Raises:
+        DataError: naming the column.
+    """
+    features = len(data.provenance.features)
+    for name, values in zip(_names(data), [*design.T[:features], y], strict=True):
+        if not _size(values) <= _most(training, len(design)):
+            problem = f"its squares are more than {training.dtype} holds, in rows held out."
+            remedy = "" if training.dtype == "float64" else "train in float64, or "
+            raise _refused(data, name, problem, f"{remedy}look at these rows.")
+    check_target(data, y, training)
+
+
+def _most(training: Training, rows: int) -> float:
+    """The largest number whose squares the precision can sum over so many rows."""
+    return math.sqrt(float(np.finfo(training.dtype).max) / rows) / 4
+
+
+def _size(values: Array) -> float:
+    return max(float(values.max()), -float(values.min()))
 
 
 def check_target(data: Reading, y: Array, training: Training) -> None:
@@ -89,6 +119,9 @@ def check_target(data: Reading, y: Array, training: Training) -> None:
         return
     for rows in parts(len(y), 1):
         _check_rows(data, y[rows], training)
+    if training.loss == "poisson" and training.intercept and float(data.moments.high[-1]) == 0:
+        problem = "every row trained on holds 0, and no rate is as low as that of nothing."
+        raise _refused(data, data.provenance.target, problem, "name another target, or give rows with counts.")
 
 
 def _check_rows(data: Reading, y: Array, training: Training) -> None:

@@ -111,7 +111,12 @@ class _Descent(BaseEstimator):  # type: ignore[misc]
         if trace.outcome == Outcome.DIVERGED:
             remedy = "scale the table" if self.learning_rate == "auto" else "choose a smaller one, or 'auto'"
             raise ValueError(f"training diverged in epoch {len(trace.loss)} at the learning rate {descent.rate:.3g}: {remedy}")
-        if trace.outcome != Outcome.CONVERGED and self.tolerance and not (decays and self.l2):  # which holds the weights
+        return trace
+
+    def _warn(self, trace: Trace) -> None:
+        """Say to who has called `fit` that a descent had not ended; one that a decay holds off its end has none."""
+        held = self.optimizer == "adamw" and self.l2
+        if trace.outcome != Outcome.CONVERGED and self.tolerance and not held:
             share = trace.gradient_norm[-1] / trace.gradient_norm[0]
             warnings.warn(
                 f"{self.epochs} epochs ended before the descent did: the gradient is at {share:.3g} of its first length and "
@@ -120,7 +125,6 @@ class _Descent(BaseEstimator):  # type: ignore[misc]
                 ConvergenceWarning,
                 stacklevel=3,
             )
-        return trace
 
     def _linear(self, X: Any) -> Array:
         """X @ coef_ + intercept_ of a table as it was fitted."""
@@ -211,6 +215,7 @@ class GradientDescentRegressor(RegressorMixin, _Descent):  # type: ignore[misc]
         y = y.astype(np.float64)
         A, scaling = self._prepare(X)
         trace = self._descend(A, y, self.loss, self.delta)
+        self._warn(trace)
         weights = scaling.to_units(trace.theta[-1], self.fit_intercept)
         self.coef_ = weights[: X.shape[1]]
         self.intercept_ = float(weights[-1]) if self.fit_intercept else 0.0
@@ -284,6 +289,8 @@ class GradientDescentClassifier(ClassifierMixin, _Descent):  # type: ignore[misc
         A, scaling = self._prepare(X)
         told = self.classes_[1:] if len(self.classes_) == 2 else self.classes_
         traces = [self._descend(A, (y == one).astype(np.float64), "logistic") for one in told]
+        for trace in traces:
+            self._warn(trace)
         weights = scaling.to_units(np.array([trace.theta[-1] for trace in traces]), self.fit_intercept)
         self.coef_ = weights[:, : X.shape[1]]
         self.intercept_ = weights[:, -1] if self.fit_intercept else np.zeros(len(told))

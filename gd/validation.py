@@ -34,7 +34,9 @@ class CrossValidation:
     @property
     def error(self) -> Array:
         """Standard error of the mean over the folds, (m,)."""
-        return np.asarray(self.losses.std(axis=1, ddof=1) / np.sqrt(len(self.rows)))
+        size = self.losses.max(axis=1, keepdims=True)  # whose square float64 may not hold
+        size[size == 0] = 1
+        return np.asarray((self.losses / size).std(axis=1, ddof=1) * size[:, 0] / np.sqrt(len(self.rows)))
 
     @property
     def best(self) -> float:

@@ -84,7 +84,7 @@ def _convergence(record: Record, num: Any) -> str:
         text = say(name, above=_above(short, record, num), tolerance=num(record.training.tolerance), **which)
         remedy = _condition_remedy(record)
     if len(record.fits) == 1:
-        return say("converged.alone", said=text) + remedy
+        return say("converged.alone", said=text.removesuffix(",")) + remedy
     gap, predicted = record.comparison.max_relative_weight_gap, record.comparison.max_relative_prediction_gap
     if gap is None:  # they ended at different epochs before the first that would have been kept
         name, gap = "losses", record.comparison.max_relative_loss_gap
@@ -226,7 +226,7 @@ def _without_theory(record: Record, num: Any, text: str) -> str:
         return say(name, said=text, share=num(fallen_to(record), 2), rate=num(rate))
     if settings.optimizer == "adamw" and settings.weight_decay:
         return say("exhausted.adamw", said=text)
-    if settings.batch_size is not None:
+    if settings.batch_size is not None and settings.batch_size < (record.dataset.rows_used or 0):
         return say("exhausted.batches", said=text, rows=plural(settings.batch_size, "row"))
     return say("exhausted.further", said=text, share=num(fallen_to(record), 2), tolerance=num(settings.tolerance))
 
