@@ -401,3 +401,20 @@ def test_a_rate_that_is_set_is_kept() -> None:
     descent, _ = settle(Training(learning_rate=0.03, optimizer="adam"), A, y)
     assert (0.03, "set") == (descent.rate, descent.found)
     assert replace(descent, rate=0.5).rate == 0.5
+
+
+@pytest.mark.parametrize(
+    ("settings", "there"),
+    [
+        ({"loss": "logistic"}, False), ({"loss": "logistic", "l1": 1e-6}, True), ({"loss": "huber"}, True),
+        ({"l1": 1e-3}, True), ({"loss": "huber", "l1": 1e-3}, True),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_losses_that_have_an_optimum_are_said_to(settings: dict[str, Any], there: bool) -> None:
+    """Columns that repeat each other make it flat and no less an optimum; classes that a plane parts have none."""
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=30)
+    A = np.column_stack([x, x + 1e-12 * rng.normal(size=30), np.ones(30)])
+    y = (x > 0).astype(float) if settings.get("loss") == "logistic" else x + rng.normal(size=30)
+    assert there == settle(Training(**settings), A, y)[1].attained

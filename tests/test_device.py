@@ -85,3 +85,11 @@ def test_columns_of_no_framework_or_of_two_are_refused() -> None:
         moments([put("torch", "cpu", column), column])
     with pytest.raises(TypeError, match=r"Moments\.of takes NumPy's"):
         moments([column, column])
+
+
+def test_columns_that_want_a_gradient_are_columns_too() -> None:
+    """Nothing here asks for one."""
+    import torch  # noqa: PLC0415
+
+    x, y = torch.arange(5.0, requires_grad=True), torch.arange(5.0) ** 2
+    close(Moments.of([np.arange(5.0), np.arange(5.0) ** 2]), moments([x, y]))

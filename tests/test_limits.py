@@ -186,3 +186,37 @@ def test_the_range_ends_in_a_report(columns: list[Array], y: Array, training: di
         missing = {name for name in ("loss", "r2") if getattr(fit, name) is None}
         missing |= {"weights"} if None in fit.weights.values() else set()
         assert missing <= set(fit.reasons)
+
+
+@pytest.mark.parametrize(
+    ("training", "cell", "column", "said"),
+    [
+        ({}, (1.0, 1e160), "y", "its squares are more than float64 holds, in rows held out. Look at these rows."),
+        ({"dtype": "float32"}, (1.0, 1e20), "y", "its squares are more than float32 holds, in rows held out. Train in float64"),
+        ({}, (1e160, 1.0), "x0", "its squares are more than float64 holds, in rows held out."),
+    ],
+)
+def test_rows_held_out_that_cannot_be_squared_are_refused(
+    training: dict[str, Any], cell: tuple[float, float], column: str, said: str, tmp_path: Path
+) -> None:
+    """Their loss would be no number at any epoch, and patience would keep the weights of none."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(30, 1))
+    y = X[:, 0] + rng.normal(size=30)
+    X[-1, 0], y[-1] = cell
+    path = write_csv(tmp_path / "t.csv", X, y)
+    settings = Training(validation="last:0.1", patience=3, **training)
+    with pytest.raises(DataError) as refused:
+        run_tasks(Source(path=str(path), target="y"), settings, tmp_path, draw=False)
+    assert f"t.csv, column '{column}'" == refused.value.where
+    assert said in str(refused.value)
+
+
+def test_counts_of_nothing_have_no_rate(tmp_path: Path) -> None:
+    """Refused with an intercept, which would fall without end whatever the penalty; without one the weights are 0."""
+    path = write_csv(tmp_path / "t.csv", np.random.default_rng(0).normal(size=(30, 2)), np.zeros(30))
+    source = Source(path=str(path), target="y")
+    with pytest.raises(DataError, match="every row trained on holds 0, and no rate is as low as that of nothing"):
+        run_tasks(source, Training(loss="poisson", l2=0.01), tmp_path, draw=False)
+    folder = run_tasks(source, Training(loss="poisson", intercept=False), tmp_path, draw=False)
+    assert "converged" == read_record(folder).verdict

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from functools import partial
 
@@ -281,3 +282,58 @@ def test_a_loss_without_a_hessian_is_refused() -> None:
     assert notebook in LOSSES.values()
     with pytest.raises(ValueError, match="this problem has no Hessian"):
         minimum(notebook(np.ones((3, 1)), np.ones(3)), 1)
+
+
+@pytest.mark.parametrize(("n", "p", "spread"), [(5, 2, 3.0), (30, 2, 30.0), (100, 5, 100.0), (300, 3, 300.0), (1000, 8, 1e3)])
+def test_where_few_rows_are_near_huber_has_an_optimum_too(n: int, p: int, spread: float) -> None:
+    """Far from it most rows are on the loss's straight parts, and whole directions have no curvature."""
+    for seed in range(15):
+        rng = np.random.default_rng(seed)
+        X = rng.normal(size=(n, p))
+        A, y = design(X, True), spread * X @ rng.normal(size=p) + rng.normal(size=n)
+        problem = huber(A, y, 1.345)
+        found = minimum(problem, p + 1)
+        _, gradient = problem.value_and_gradient(found.theta, *problem.arrays)
+        assert found.finite
+        assert np.abs(gradient).max() < 1e-10
+
+
+def by_signs(A: Array, y: Array, kappa: float) -> float:
+    """The least squared loss with κ Σ |w|, the last weight free: of all choices of signs whose weights have them."""
+    n, p = A.shape
+    losses = []
+    for signs in itertools.product((-1.0, 0.0, 1.0), repeat=p - 1):
+        each = np.array([*signs, 0.0])
+        on = np.array([*(sign != 0 for sign in signs), True])
+        Q, R = np.linalg.qr(A[:, on])
+        w = np.zeros(p)
+        w[on] = np.linalg.solve(R, Q.T @ y - n / 2 * np.linalg.solve(R.T, kappa * each[on]))
+        if (np.sign(w[:-1]) == signs).all():
+            losses.append(float(np.mean((y - A @ w) ** 2) + kappa * np.abs(w[:-1]).sum()))
+    return min(losses)
+
+
+@pytest.mark.parametrize("apart", [1e-1, 1e-3, 1e-4, 1e-6])
+@pytest.mark.parametrize("kappa", [1e-4, 1e-2])
+def test_columns_that_are_nearly_equal_under_an_l1_penalty(apart: float, kappa: float) -> None:
+    """However alike they are: the least loss of all choices of signs, where weight by weight one hardly gets on."""
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        x, noise, other, left = rng.normal(size=(4, 40))
+        A, y = design(np.column_stack([x, x + apart * noise, other]), True), x + 0.5 * other + 0.3 * left
+        found = minimum(least_squares(A, y), 4, kappa * weights_only(A))
+        assert by_signs(A, y, kappa) == pytest.approx(found.loss, rel=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_many_correlated_columns_against_scikit_learn(seed: int) -> None:
+    """Forty columns of five directions and a little of their own: its Lasso, to what its tolerance allows."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(80, 5)) @ rng.normal(size=(5, 40)) + 1e-3 * rng.normal(size=(80, 40))
+    y = X[:, 0] - X[:, 7] + 0.1 * rng.normal(size=80)
+    A = design(X, True)
+    found = minimum(least_squares(A, y), 41, 0.02 * weights_only(A))
+    theirs = Lasso(alpha=0.01, tol=1e-12, max_iter=1_000_000).fit(X, y)
+    loss = float(np.mean((y - theirs.predict(X)) ** 2) + 0.02 * np.abs(theirs.coef_).sum())
+    assert found.loss <= loss * (1 + 1e-12)
+    assert loss == pytest.approx(found.loss, rel=1e-5)

@@ -291,6 +291,22 @@ def test_a_flat_gradient_is_not_taken_for_the_optimum(tmp_path: Path) -> None:
     assert f"{per_cent} % above the optimum in directions of next to no curvature" in sentence(record)
 
 
+def test_who_rests_alone_says_it_in_one_sentence(tmp_path: Path) -> None:
+    """Without the comma before what the other backend did, and with the noun of what is so many times the optimum's."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(20, 1))
+    path = write_csv(
+        tmp_path / "near.csv", np.hstack([x, x + 1e-9 * rng.normal(size=(20, 1))]), 2 * x[:, 0] + rng.normal(size=20)
+    )
+    training = Training(backends=("numpy",), standardize=False)
+    said = sentence(read_record(run_tasks(Source(path=str(path), target="y"), training, tmp_path, draw=False)), plain=True)
+    assert re.fullmatch(
+        r"NumPy came to rest after [\d,]+ of 1,000 epochs, at a loss \S+ (?:%|times) \S+ .*in directions of next to no "
+        r"curvature\. No other backend ran to check it\..*",
+        said,
+    ), said
+
+
 def test_columns_left_far_from_zero_are_told_to_be_standardised(tmp_path: Path) -> None:
     """Without standardising no number of epochs is enough, and the sentence names the option."""
     x = np.random.default_rng(0).normal(size=(20, 1))

@@ -327,6 +327,14 @@ def test_epochs_that_run_out() -> None:
     assert GradientDescentRegressor(epochs=3, tolerance=0).fit(X, Y).n_iter_ == 3
 
 
+@pytest.mark.parametrize("estimator", [GradientDescentRegressor(epochs=3), GradientDescentClassifier(epochs=3)], ids=str)
+def test_a_warning_points_to_who_fits(estimator: Any) -> None:
+    """And not into the library."""
+    with pytest.warns(ConvergenceWarning) as seen:
+        estimator.fit(X, Y > 3)
+    assert {__file__} == {one.filename for one in seen}
+
+
 def test_without_scikit_learn() -> None:
     """Who has not installed it reads how to."""
     code = "import sys; sys.modules['sklearn'] = None; import gd.sklearn"

@@ -171,3 +171,12 @@ def test_folds_are_even_and_the_seed_s_own() -> None:
     whole = merge_all(folded([np.arange(23.0), np.ones(23)], fold))
     assert 23 == whole.n
     assert pytest.approx(11.0) == whole.means[0]
+
+
+@pytest.mark.parametrize("size", [1e200, 1e-200])
+def test_errors_of_losses_that_cannot_be_squared(size: float) -> None:
+    """As of any others, in their size; of losses of nothing they are 0."""
+    losses = np.array([[1.0, 2.0, 4.0], [3.0, 3.0, 5.0], [0.0, 0.0, 0.0]])
+    plain, sized = (CrossValidation(np.array([0.0, 1.0, 2.0]), factor * losses, np.full(3, 5)) for factor in (1.0, size))
+    np.testing.assert_allclose(sized.error, size * plain.error, rtol=1e-15)
+    assert plain.error[2] == 0

@@ -27,6 +27,7 @@ STEPS: dict[str, dict[str, Any]] = {
     "further": {"loss": "huber", "epochs": 30},
     "adamw": {"optimizer": "adamw", "epochs": 50},
     "batches": {"batch_size": 32, "epochs": 20},
+    "one batch": {"batch_size": 1000, "epochs": 20},
     "unknown": {"optimizer": "adam", "learning_rate": 1e200},
     "momentum": {"optimizer": "momentum", "learning_rate": 1.0},
     "nesterov": {"optimizer": "nesterov", "learning_rate": 1.0},
@@ -56,6 +57,8 @@ EXPECTED = {  # numbers stand in groups, and are those of run.json; what is not 
     r"as flat: allow more epochs\.",
     "adamw": f"After 50 {TIMES}: the decay of AdamW holds the weights off the optimum of the loss, so that its gradient "
     r"does not become flat\.",
+    "one batch": f"After 20 {PER_CENT}, and the gradient has fallen to (?P<share>\\S+) of its first length, where 1e-10 counts "
+    r"as flat: allow more epochs\.",
     "batches": f"After 20 {PER_CENT}: steps that see 32 rows at once end in a cloud around the optimum, whose gradient is not "
     r"flat\.",
     "unknown": r"At the learning rate 1e\+200 the loss rose; the loss was last finite at epoch (?P<last>\S+)\. "
