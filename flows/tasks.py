@@ -213,18 +213,20 @@ def compare_traces(
 ) -> None:
     """Compare the backends, diagnose the descent, and write `run.json`, `model.json` and the epochs into the draft."""
     data = Reading.load(draft.work)
-    determined = degeneracy(data.moments, data.provenance, training.intercept)
+    descent = Descent.load(draft.work / "descent.npz", training)
+    determined = degeneracy(data.moments, data.provenance, training.intercept, penalised=descent.l2 > 0)
     remarks = (*data.provenance.remarks, *determined.remarks)
     data = replace(data, provenance=data.provenance.model_copy(update={"remarks": remarks}))
     scaling = Scaling(*np.load(draft.work / "scaling.npy"))
     sweeps = [Sweep.load(draft.work / f"sweep-{backend}.npz") for backend in training.backends if training.sweeps]
     traces = [Trace.load(draft.work / f"trace-{backend}.npz") for backend in training.backends]
-    descent = Descent.load(draft.work / "descent.npz", training)
     found = Spectrum.load(draft.work / "spectrum.npz")
     seen = found if descent.P is None else found.through(descent.P)
     comparison = _compared(draft, descent, found, seen, learning_rate, traces, determined.unique)
     gradients = [GradientCheck(*check) for check in checks]
-    diagnosis = diagnose(found, learning_rate, traces, gradients, determined.rank, descent.law, seen, descent.steepest)
+    coarse = training.dtype == "float32" and not found.quadratic  # whose losses end in digits that are only rounding
+    losses = [_in_full(draft, descent, trace) for trace in traces] if coarse else None
+    diagnosis = diagnose(found, learning_rate, traces, gradients, determined.rank, descent.law, seen, descent.steepest, losses)
     with np.errstate(over="ignore", invalid="ignore"):
         optimum = scaling.to_units(found.optimum, training.intercept)
     estimates = None
@@ -274,6 +276,16 @@ def _compared(
 def _devices(training: Training) -> dict[str, str]:
     places = backends.settled(training.backends, training.device)
     return {backend: backends.get(backend).device_title(device) for backend, device in places.items()}
+
+
+def _in_full(draft: Draft, descent: Descent, trace: Trace) -> float:
+    """The loss at the end with all penalties, in float64."""
+    theta = trace.end.astype(np.float64)
+    problem = descent.in_blocks(_load(draft, "design"), _load(draft, "target"))
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(problem.value(theta, *problem.arrays)) + float(
+            descent.training.l1 * np.abs(theta) @ descent.penalised(len(theta))
+        )
 
 
 def _end(draft: Draft, descent: Descent, trace: Trace) -> tuple[float, float]:

@@ -20,14 +20,20 @@ from gd.theory import Law
 
 __all__ = [
     "Cure",
+    "batched",
+    "beyond_float32",
+    "bounces",
     "changed",
     "cure",
+    "determined",
     "epochs_of_nesterov",
     "epochs_to_flat",
     "fallen_to",
     "hardly_begun",
     "rounded",
+    "short_of_the_optimum",
     "too_short",
+    "unmoved",
     "without",
     "wrong_gradients",
 ]
@@ -36,6 +42,9 @@ _STEEP = 1e4  # condition number from which some directions are far flatter than
 _CLOSE = 1e-6  # of the first excess loss: where a descent counts as having arrived
 _FASTER = 4  # times fewer epochs: what another optimizer must be worth
 _SWINGS = 1.3  # times the epochs of its contraction alone: a velocity first leads past the optimum
+_FLATTEST = 1e-5  # of the first gradient: what float32 reaches
+_TOO_STEEP = 1e10  # condition number from which whitened steps keep so few digits that backends part
+_UNMOVED = 0.9  # of the first gradient: it has not fallen
 _HARDLY = 0.1  # of the first gradient: a descent that has hardly begun
 _MOST = 10**7  # epochs that are worth advising
 _USUAL = 1000  # epochs where nobody has said how many
@@ -75,11 +84,31 @@ def cure(record: Record) -> Cure | None:
         return _disagreement(record)
     rate, limit = record.training.learning_rate or 0.0, found.stable_below
     beyond = found.quadratic and limit is not None and rate >= limit
-    if record.verdict == "diverged" or (record.verdict == "exhausted" and beyond):
+    stopped = any(fit.outcome == "stopped" for fit in record.fits)
+    if record.verdict == "diverged" or ((record.verdict == "exhausted" or stopped) and beyond):
         return _divergence(record)
     if record.verdict == "exhausted":
         return _exhaustion(record)
     return _flatness(record)
+
+
+def determined(record: Record) -> bool:
+    """Whether no other weights are as good: by the columns, or by an L2 penalty where these leave some open."""
+    found = record.diagnosis
+    assert found is not None
+    return found.rank is None or found.rank == found.parameters or bool(record.training.l2)
+
+
+def short_of_the_optimum(record: Record) -> float | None:
+    """Excess loss that a flat gradient has left, where it is more than the 1e-6 of the first that counts as arrived.
+
+    Of a target far from zero the first loss is all offset: then it is more than 1e-6 of the target's variance.
+    """
+    assert record.diagnosis is not None
+    excess, first = record.diagnosis.excess_loss, record.diagnosis.first_excess_loss
+    if not excess or not first:
+        return None
+    return excess if excess > _CLOSE * min(first, record.diagnosis.target_variance or first) else None
 
 
 def wrong_gradients(record: Record) -> list[Fit]:
@@ -132,6 +161,27 @@ def fallen_to(record: Record) -> float | None:
     norms = [fit.gradient_norm for fit in record.fits if fit.gradient_norm is not None]
     first = record.diagnosis.first_gradient_norm
     return max(norms) / first if norms and first else None
+
+
+def beyond_float32(record: Record) -> bool:
+    """Whether the gradient is to become flatter than float32 lets it."""
+    return record.training.dtype == "float32" and 0 < record.training.tolerance < _FLATTEST
+
+
+def batched(record: Record) -> bool:
+    """Whether a step sees some of the rows only."""
+    return (record.training.batch_size or math.inf) < (record.dataset.rows_used or 0)
+
+
+def bounces(record: Record) -> bool:
+    """Whether steps are about as long as the learning rate whatever the gradient, and that never falls: RMSProp's."""
+    settings = record.training
+    return settings.optimizer == "rmsprop" and settings.schedule == "constant" and settings.learning_rate_setting == "fixed"
+
+
+def unmoved(record: Record) -> bool:
+    """Whether the gradient is about as long as it was at first, or longer."""
+    return (fallen_to(record) or 0.0) > _UNMOVED
 
 
 def hardly_begun(record: Record) -> bool:
@@ -326,6 +376,9 @@ def _exhaustion(record: Record) -> Cure:
         return _without_theory(record)
     rate, flat = settings.learning_rate or 0.0, epochs_to_flat(record)
     reasons, done = [], max(fit.epochs for fit in record.fits)
+    if beyond_float32(record):
+        reason = say("cure.few_digits", tolerance=number(settings.tolerance))
+        return Cure((reason,), say("cure.double"), changed(record.run.command, dtype="float64"))
     if flat is not None and flat <= _MOST:
         reasons.append(
             say(
@@ -393,7 +446,7 @@ def _may_be_whitened(record: Record) -> bool:
     """Whether its steps can be scaled by the whole curvature, and that makes a difference; the rate is then found anew."""
     found, settings = record.diagnosis, record.training
     assert found is not None
-    if found.condition is None or found.condition < _STEEP or settings.precondition != "none" or settings.l1:
+    if found.condition is None or not _STEEP <= found.condition < _TOO_STEEP or settings.precondition != "none" or settings.l1:
         return False
     return settings.optimizer != "adamw" and settings.loss != "notebook"
 
@@ -429,14 +482,19 @@ def _without_theory(record: Record) -> Cure:
         return _endless(record)
     if settings.optimizer == "adamw" and settings.weight_decay:
         return Cure((say("cure.held_off"),))
-    if settings.batch_size is not None:
-        return Cure((say("cure.cloud", rows=plural(settings.batch_size, "row")),))
     share = fallen_to(record)
     if hardly_begun(record):
         reasons = [say("cure.short" if too_short(record) else "cure.stuck", share=number(share, 2))]
         if found.stable_below is not None and (settings.learning_rate or 0.0) >= found.stable_below:
             reasons.append(_unstable_near(record))
         return Cure(tuple(reasons), say("cure.with_auto"), _automatic(record))
+    if batched(record):
+        return Cure((say("cure.cloud", rows=plural(settings.batch_size or 0, "row")),))
+    if bounces(record):
+        return Cure((say("cure.bounces", share=number(share, 2)),), say("cure.with_auto"), _automatic(record))
+    if unmoved(record):
+        reason = say("cure.unmoved", share=number(share, 2))
+        return Cure((reason,), say("cure.with_more"), changed(record.run.command, epochs=str(10 * settings.epochs)))
     reason = say("cure.few_epochs", share=number(fallen_to(record), 2), tolerance=number(settings.tolerance))
     flat = epochs_to_flat(record)
     if _may_be_whitened(record) and (flat is None or flat > 10 * settings.epochs):
@@ -454,10 +512,8 @@ def _flatness(record: Record) -> Cure | None:
     assert found is not None
     if not found.attained:
         return None if any(fit.outcome == "stopped" for fit in record.fits) else _endless(record)
-    ambiguous = found.rank is not None and found.parameters is not None and found.rank < found.parameters
-    excess, first = found.excess_loss, found.first_excess_loss
-    short = bool(excess and first and excess > _CLOSE * min(first, found.target_variance or first))
-    if not (ambiguous or (short and (found.condition is None or found.condition >= _STEEP))):
+    short = short_of_the_optimum(record) is not None
+    if not (not determined(record) or (short and (found.condition is None or found.condition >= _STEEP))):
         return None
     made = _conditioned(record, [])
     return made if made.command is not None else None

@@ -61,13 +61,14 @@ class Degeneracy:
         return self.rank == self.parameters
 
 
-def degeneracy(moments: Moments, table: Provenance, intercept: bool) -> Degeneracy:
+def degeneracy(moments: Moments, table: Provenance, intercept: bool, *, penalised: bool = False) -> Degeneracy:
     """Look for all that makes weights ambiguous or digits few, and say it.
 
     Args:
         moments: of the features, then the target.
         table: the names of these columns.
         intercept: whether the model has one.
+        penalised: whether an L2 penalty makes weights unique that the columns leave open.
     """
     found, rank = dependences(moments, intercept)
     names, parameters = (*table.features, table.target), len(table.features) + intercept
@@ -75,10 +76,10 @@ def degeneracy(moments: Moments, table: Provenance, intercept: bool) -> Degenera
     ends = zip(moments.low.tolist(), moments.high.tolist(), names, strict=True)
     narrow = [_narrow(low, high, name, target=j == len(names) - 1) for j, (low, high, name) in enumerate(ends)]
     remarks = [
-        *_few_rows(moments.n, rank, parameters),
+        *_few_rows(moments.n, rank, parameters, penalised),
         *_constant_target(moments, table.target),
         *_capped([one for one in narrow if one]),
-        *_capped([_dependent(one, names, origins) for one in found]),
+        *_capped([_dependent(one, names, origins, penalised) for one in found]),
     ]
     return Degeneracy(rank, parameters, tuple(remarks), tuple(one.column for one in found if one.exact))
 
@@ -175,14 +176,14 @@ class _Table:
         return Dependence(j, tuple(members), tuple(map(float, slopes)), constant, left, exact)
 
 
-def _few_rows(rows: int, rank: int, parameters: int) -> list[Remark]:
+def _few_rows(rows: int, rank: int, parameters: int, penalised: bool) -> list[Remark]:
     if rows >= parameters and rank < rows:
         return []
     text = f"{count(rows)} rows for {count(parameters)} parameters."
-    if rank == rows:
+    if rank == rows and not penalised:
         text += " Some weights fit any target exactly, so that a perfect fit says nothing."
     if rows < parameters:
-        text += " The weights are not unique."
+        text += " The weights are unique by the L2 penalty alone." if penalised else " The weights are not unique."
     return [Remark(kind="few-rows", text=f"{text} Add rows, or leave columns out with --leave-out.")]
 
 
@@ -210,20 +211,23 @@ def _narrow(low: float, high: float, name: str, target: bool) -> Remark | None:
     return Remark(kind="narrow", column=name, text=f"{text} Subtract a constant from the column before it is written.")
 
 
-def _dependent(one: Dependence, names: Sequence[str], origins: Mapping[str, str]) -> Remark:
+def _dependent(one: Dependence, names: Sequence[str], origins: Mapping[str, str], penalised: bool) -> Remark:
     """What it says; a feature that was made from text is left out as the column that it came from."""
     name, members = names[one.column], [names[j] for j in one.members]
     option = _option(origins.get(name, name))
     kind: Literal["duplicate", "collinear"] = "duplicate" if len(members) == 1 else "collinear"
     if not members:
-        held = f"{shown(name)} holds {number(one.constant, plain=True)} in every row: its weight is not unique."
+        left = "0" if penalised else "not unique"
+        held = f"{shown(name)} holds {number(one.constant, plain=True)} in every row: its weight is {left}."
         return Remark(kind=kind, column=name, text=f"{held} Leave it out, {option}.")
     if one.same:
         said = f"{shown(name)} repeats {shown(members[0])} in every row"
     else:
         what = f"a straight line of {shown(members[0])}" if kind == "duplicate" else f"a combination of {_row(members)}"
         said = f"{shown(name)} is {what}{_written(one, members)}"
-    if one.exact:
+    if one.exact and penalised:
+        said += ": the L2 penalty alone tells their weights apart."
+    elif one.exact:
         said += ": their weights are not unique, the predictions are."
     else:
         said += f", but for {number(one.residual, 1, plain=True)} of it: that rest alone tells their weights apart."

@@ -327,6 +327,7 @@ class Diagnosis:
 def diagnose(
     spectrum: Spectrum, rate: float, traces: Sequence[Trace], gradients: Sequence[GradientCheck], rank: int | None = None,
     law: Law | None = PLAIN, seen: Spectrum | None = None, steepest: float = math.nan,
+    losses: Sequence[float] | None = None,
 ) -> Diagnosis:  # fmt: skip
     """Put the curvature, the step and the traces together.
 
@@ -339,7 +340,9 @@ def diagnose(
         law: of the descent, where the theory has one.
         seen: the spectrum in the coordinates of a preconditioned descent; the same when None.
         steepest: the largest curvature that the descent can meet, in these coordinates.
+        losses: where each backend ended, in more digits than it computes in; as traced when None.
     """
+    ends = losses if losses is not None else [trace.final_loss for trace in traces]
     seen = seen or spectrum
     known = law is not None and seen.quadratic
     return Diagnosis(
@@ -348,7 +351,7 @@ def diagnose(
         law=law,
         predicted_epochs=seen.epochs_to(rate, law=law) if law is not None and known else math.nan,
         predicted_epochs_best=(seen.epochs_to(seen.best_rate) if seen.best_rate < math.inf else 0) if known else math.nan,
-        excess_loss=max(float(excess(spectrum, trace.end[None], [trace.final_loss])[0]) for trace in traces),
+        excess_loss=max(float(excess(spectrum, one.end[None], [end])[0]) for one, end in zip(traces, ends, strict=True)),
         gradients=tuple(gradients),
         rank=int(np.count_nonzero(spectrum.eigenvalues)) if rank is None else rank,
         plain=spectrum,

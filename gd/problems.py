@@ -240,7 +240,8 @@ def poisson(X: Array, y: Array) -> Problem:
     """Half the mean deviance of counts whose expected number is e^(X θ).
 
     J(θ) = mean(e^z - y z + y log y - y) and ∇J(θ) = Xᵀ(e^z - y) / n, where z = X θ; 0 log 0 is 0. It is 0 where every count
-    is its expectation. Beyond z = 709 the expectation itself is more than float64 holds, and the loss infinite.
+    is its expectation. Beyond z = 709 the expectation itself is more than float64 holds, and the loss infinite. With
+    u = z - log y a row's loss is y (e^u - 1 - u), in which nothing as large as y log y is subtracted from another.
 
     Args:
         X: features, a column of ones last where there is an intercept, (n, p).
@@ -255,21 +256,20 @@ def poisson(X: Array, y: Array) -> Problem:
     if not (y >= 0).all():
         raise ValueError(f"a target of the Poisson loss is 0 or above, not {y[~(y >= 0)][0]}")
     per_row = 1 / len(y)
-    saturated = y * np.log(np.where(y > 0, y, 1)) - y  # what is left where each count is its own expectation
+    logs = np.log(np.where(y > 0, y, 1))
 
-    def value(theta: Any, X: Any, y: Any, saturated: Any) -> Any:
+    def value(theta: Any, X: Any, y: Any, logs: Any) -> Any:
         z = _linear(theta, X)  # forward pass
-        return (array_namespace(z).exp(z) - y * z + saturated).sum(-1) * per_row  # loss
+        xp, u = array_namespace(z), z - logs
+        return xp.where(y > 0, y * (xp.expm1(u) - u), xp.exp(z)).sum(-1) * per_row  # loss
 
-    def value_and_gradient(theta: Array, X: Array, y: Array, saturated: Array) -> tuple[Any, Array]:
-        z = _linear(theta, X)  # forward pass
-        expected = np.exp(z)
-        return (expected - y * z + saturated).sum(-1) * per_row, (expected - y) @ X * per_row  # loss; backward pass
+    def value_and_gradient(theta: Array, X: Array, y: Array, logs: Array) -> tuple[Any, Array]:
+        return value(theta, X, y, logs), (np.exp(_linear(theta, X)) - y) @ X * per_row  # forward pass, loss; backward pass
 
-    def hessian(theta: Array, X: Array, y: Array, saturated: Array) -> Array:
+    def hessian(theta: Array, X: Array, y: Array, logs: Array) -> Array:
         return np.asarray(X.T @ (X * (np.exp(X @ theta) * per_row)[:, None]))
 
-    return Problem((X, y, saturated), value, value_and_gradient, hessian)
+    return Problem((X, y, logs), value, value_and_gradient, hessian)
 
 
 def in_blocks(make: Callable[[Array, Array], Problem], X: Array, y: Array) -> Problem:

@@ -78,11 +78,11 @@ def _powers(a: Array, b: Array, t: Array) -> Array:
     """U of z² = a z + b: U₀ = 0, U₁ = 1, Uₜ₊₁ = a Uₜ + b Uₜ₋₁, (k, p); two roots may be one, or nearly."""
     discriminant = a * a / 4 + b
     with np.errstate(all="ignore"):
-        # conjugate roots r e^±iφ: rᵗ⁻¹ sin(tφ) / sin φ
+        # conjugate roots r e^±iφ: rᵗ⁻¹ sin(tφ) / sin φ; beyond a right angle by what is left to π, whose sine has its digits
         r = np.sqrt(np.maximum(-b, 0))
-        phi = np.arctan2(np.sqrt(np.maximum(-discriminant, 0)), a / 2)
-        double = t * np.where(np.cos(phi) > 0, 1.0, -1.0) ** (t - 1)
-        turned = np.where(np.sin(phi) > 1e-150, np.sin(t * phi) / np.sin(phi), double)
+        phi = np.arctan2(np.sqrt(np.maximum(-discriminant, 0)), np.abs(a) / 2)
+        turned = np.where(np.sin(phi) > 1e-150, np.sin(t * phi) / np.sin(phi), t)
+        turned = np.where(a < 0, -1.0, 1.0) ** (t - 1) * turned
         # real roots, |z| ≥ |q z|: zᵗ⁻¹ (1 - qᵗ) / (1 - q)
         half = np.sqrt(np.maximum(discriminant, 0))
         z = np.where(a < 0, a / 2 - half, a / 2 + half)

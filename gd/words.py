@@ -6,7 +6,21 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from gd.cure import epochs_of_nesterov, epochs_to_flat, fallen_to, hardly_begun, rounded, too_short, wrong_gradients
+from gd.cure import (
+    batched,
+    beyond_float32,
+    bounces,
+    determined,
+    epochs_of_nesterov,
+    epochs_to_flat,
+    fallen_to,
+    hardly_begun,
+    rounded,
+    short_of_the_optimum,
+    too_short,
+    unmoved,
+    wrong_gradients,
+)
 from gd.notation import count, listed, number, plainly, typed, visible
 from gd.phrases import plural, say
 from gd.record import Record
@@ -76,9 +90,10 @@ def _convergence(record: Record, num: Any) -> str:
         best = say("epochs.to", first=count(kept[0]), last=count(kept[-1])) if len(kept) > 1 else count(stopped.best_epoch)
         name = "converged.stopped_alone" if len(record.fits) == 1 else "converged.stopped"
         text = say(name, patience=plural(record.training.patience or 0), best=best, **which)
+        remedy = _beyond(record, num)
     elif record.diagnosis is not None and not record.diagnosis.attained:
         text = say("converged.rested", **which)
-    elif (short := _short_of_the_optimum(record)) is not None:
+    elif (short := short_of_the_optimum(record)) is not None:
         flat = record.diagnosis is None or record.diagnosis.condition is None or record.diagnosis.condition > 1e4
         name = "converged.short_flat" if flat else "converged.short_tolerance"
         text = say(name, above=_above(short, record, num), tolerance=num(record.training.tolerance), **which)
@@ -95,6 +110,14 @@ def _convergence(record: Record, num: Any) -> str:
     return say(f"converged.{name}", said=text, gap=num(_upwards(gap), 1)) + remedy
 
 
+def _beyond(record: Record, num: Any) -> str:
+    """Of a descent that was stopped before it had gone far: that its steps are too long."""
+    found, rate = record.diagnosis, record.training.learning_rate
+    if found is None or not found.quadratic or found.stable_below is None or (rate or 0.0) < found.stable_below:
+        return ""
+    return say("converged.beyond", rate=num(rate), limit=num(found.stable_below, 3), half=typed(found.stable_below / 2, 2))
+
+
 def _within(record: Record, num: Any) -> str:
     """How near the furthest weight of any backend has come to the optimum, beside the largest of the optimum's weights.
 
@@ -102,7 +125,7 @@ def _within(record: Record, num: Any) -> str:
     """
     found, sizes = record.diagnosis, record.training.scale or (1.0,) * len(record.dataset.features)
     assert found is not None
-    if found.rank != found.parameters or found.rank is None:
+    if found.rank is None or not determined(record):
         return ""
     optimum = [(found.optimum[name] or 0.0) * size for name, size in zip(record.dataset.features, sizes, strict=True)]
     largest = max(map(abs, optimum), default=0.0)
@@ -116,23 +139,11 @@ def _within(record: Record, num: Any) -> str:
     return say("converged.within", distance=num(_upwards(max(ways) / largest), 1))
 
 
-def _short_of_the_optimum(record: Record) -> float | None:
-    """Excess loss that a flat gradient has left, where it is more than the 1e-6 of the first that counts as arrived.
-
-    Of a target far from zero the first loss is all offset: then it is more than 1e-6 of the target's variance.
-    """
-    assert record.diagnosis is not None
-    excess, first = record.diagnosis.excess_loss, record.diagnosis.first_excess_loss
-    if not excess or not first:
-        return None
-    return excess if excess > 1e-6 * min(first, record.diagnosis.target_variance or first) else None
-
-
 def _ambiguity(record: Record) -> str:
     """That several weights are equally good, where they are."""
     found, rows = record.diagnosis, record.dataset.rows_used
     assert found is not None
-    if found.rank is None or found.parameters is None or found.rank == found.parameters:
+    if determined(record) or found.rank is None or found.parameters is None:
         return ""
     if rows is not None and rows < found.parameters:
         return say("ambiguous.few", rows=plural(rows, "row"), parameters=count(found.parameters))
@@ -197,6 +208,8 @@ def _exhaustion(record: Record, num: Any) -> str:
         return say("exhausted.above_limit", said=text, rate=num(rate), limit=num(found.stable_below, 3), half=half)
     if not found.theory:
         return _without_theory(record, num, text)
+    if beyond_float32(record):
+        return say("exhausted.rounding", said=text, tolerance=num(settings.tolerance))
     if found.predicted_epochs is not None and found.predicted_epochs <= settings.epochs:
         flat, tolerance = epochs_to_flat(record), num(settings.tolerance)
         if not flat:
@@ -210,9 +223,12 @@ def _exhaustion(record: Record, num: Any) -> str:
     more = {"said": text, "epochs": count(rounded(found.predicted_epochs)), "share": num(1e-6)}
     if best is not None and best <= settings.epochs:
         return say("exhausted.more_or_rate", best=num(found.best_rate, 2), rate=num(rate, 2), **more)
+    if not settings.standardize and (found.condition or math.inf) >= 1e4:
+        return say("exhausted.more", **more) + _condition_remedy(record)
     fast = epochs_of_nesterov(record, (best, found.predicted_epochs))
     if fast is not None:
-        return say("exhausted.more_or_nesterov", fewer=count(rounded(fast)), **more)
+        option = f" --epochs {rounded(fast)}" if fast > settings.epochs else ""
+        return say("exhausted.more_or_nesterov", fewer=count(rounded(fast)), option=option, **more)
     if best is not None and best < 0.7 * found.predicted_epochs:
         return say("exhausted.more_or_both", best=num(found.best_rate, 2), fewer=count(rounded(best)), **more)
     return say("exhausted.more", **more) + _condition_remedy(record)
@@ -221,13 +237,17 @@ def _exhaustion(record: Record, num: Any) -> str:
 def _without_theory(record: Record, num: Any, text: str) -> str:
     """Of steps that no theory predicts, why they have not come to rest."""
     settings, rate = record.training, record.training.learning_rate
+    if settings.optimizer == "adamw" and settings.weight_decay:
+        return say("exhausted.adamw", said=text)
     if hardly_begun(record):
         name = "exhausted.short" if too_short(record) else "exhausted.stuck"
         return say(name, said=text, share=num(fallen_to(record), 2), rate=num(rate))
-    if settings.optimizer == "adamw" and settings.weight_decay:
-        return say("exhausted.adamw", said=text)
-    if settings.batch_size is not None and settings.batch_size < (record.dataset.rows_used or 0):
-        return say("exhausted.batches", said=text, rows=plural(settings.batch_size, "row"))
+    if batched(record):
+        return say("exhausted.batches", said=text, rows=plural(settings.batch_size or 0, "row"))
+    if bounces(record):
+        return say("exhausted.bounces", said=text, share=num(fallen_to(record), 2))
+    if unmoved(record):
+        return say("exhausted.unmoved", said=text, share=num(fallen_to(record), 2))
     return say("exhausted.further", said=text, share=num(fallen_to(record), 2), tolerance=num(settings.tolerance))
 
 

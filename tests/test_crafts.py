@@ -180,12 +180,24 @@ def test_losses_between_batches_are_of_full_passes(penguins: Dataset, tmp_path: 
     left = penguins.y[:, None] - penguins.X @ theta.T - log["numpy_intercept"]
     np.testing.assert_allclose(log["numpy_loss"][1:], (left**2).mean(axis=0)[:-1], rtol=1e-9)
     page = (folder / "report.html").read_text(encoding="utf-8")
-    assert "those of all rows, by a full pass before the epoch’s steps; weights are taken after them" in page
+    assert "those of all rows trained on, by a full pass before the epoch’s steps; weights are taken after them" in page
     assert 2 == page.count("by a full pass")
     assert "by a full pass" in loss_words(record, log)[0]
     plain, log = archive.read_run(run_tasks(source, Training(epochs=5), tmp_path, "plain", draw=False))
     assert log is not None
     assert "full pass" not in epoch_table(plain, log).before + loss_words(plain, log)[0]
+
+
+@pytest.mark.parametrize(("loss", "l1"), [("huber", 0.0), ("huber", 2.0), ("poisson", 0.0)])
+def test_what_float32_leaves_above_the_optimum_is_not_its_rounding(loss: str, l1: float, tmp_path: Path) -> None:
+    """The excess of run.json is that of its weights in float64: of a descent that arrived next to nothing."""
+    source = Source(path=str(bundled("penguins")), target="flipper_length_mm", features=("bill_length_mm", "body_mass_g"))
+    training = Training(loss=loss, l1=l1, optimizer="nesterov", dtype="float32", epochs=2000)
+    record = archive.read_record(run_tasks(source, training, tmp_path, draw=False))
+    assert record.diagnosis is not None
+    assert record.diagnosis.excess_loss is not None
+    assert record.diagnosis.optimum_loss is not None
+    assert 0 <= record.diagnosis.excess_loss < 1e-6 * record.diagnosis.optimum_loss
 
 
 def test_outliers_pull_less(crafts: dict[str, Path], penguins: Dataset) -> None:

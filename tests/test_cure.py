@@ -19,6 +19,7 @@ from gd.notation import count, number
 from gd.record import Record, Run
 from gd.recording import command, failed
 from gd.settings import Training, preset
+from gd.words import sentence
 from tests.conftest import run_tasks, write_csv
 from tests.test_report import text_of
 
@@ -307,6 +308,88 @@ def test_a_valley_that_no_column_is_to_blame_for(
     again = done(found.command, tmp_path, monkeypatch)
     assert ("converged", True) == (again.verdict, again.fits[0].epochs < 100)
     assert cure(again) is None
+
+
+def test_a_penalty_makes_weights_unique(tmp_path: Path) -> None:
+    """More columns than rows: without a word of others that fit as well, and nothing to be cured."""
+    rng = np.random.default_rng(3)
+    X = rng.normal(size=(20, 30))
+    path = write_csv(tmp_path / "wide.csv", X, X[:, 0] + 0.1 * rng.normal(size=20))
+    folder = run_tasks(Source(path=str(path), target="y"), Training(l2=0.1), tmp_path)
+    record = read_record(folder)
+    assert ("converged", None) == (record.verdict, cure(record))
+    assert "not unique" not in sentence(record)
+    text = text_of((folder / "report.html").read_text(encoding="utf-8"))
+    assert "not unique" not in text
+    assert "unique by the L2 penalty alone" in text
+
+
+def test_a_stop_beyond_the_limit_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Patience ends a descent that diverges before anything overflows: the rate is to blame, and half the limit cures it."""
+    training = Training(validation="0.5", patience=1, learning_rate=0.6)
+    record, found = of(PENGUINS, training, tmp_path)
+    assert record.diagnosis is not None
+    assert record.diagnosis.stable_below is not None
+    half = f"{record.diagnosis.stable_below / 2:.2g}"
+    assert sentence(record).endswith(f" is not below the stable limit 0.494. Try --learning-rate {half}.")
+    assert found.command is not None
+    assert f" --learning-rate {half}" in found.command
+    assert "is not below" not in sentence(done(found.command, tmp_path, monkeypatch))
+
+
+def test_columns_too_alike_are_not_whitened(tmp_path: Path) -> None:
+    """At a condition number of 1e16 whitened steps have no digits left that two backends could agree on."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40, 1))
+    near = np.hstack([x, x + 1e-7 * rng.normal(size=(40, 1))])
+    path = write_csv(tmp_path / "near.csv", near, x[:, 0] + rng.normal(size=40))
+    record = read_record(run_tasks(Source(path=str(path), target="y"), Training(epochs=300), tmp_path, draw=False))
+    assert record.diagnosis is not None
+    assert (record.diagnosis.condition or np.inf) > 1e10
+    found = cure(record)
+    assert found is None or "whiten" not in str(found.command)
+    assert "--leave-out" in sentence(record)
+
+
+def test_rmsprop_at_a_rate_that_never_falls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No number of epochs brings it to rest: a rate of its own does."""
+    record, found = of(PENGUINS, Training(optimizer="rmsprop", learning_rate=10.0, epochs=3000), tmp_path)
+    assert sentence(record).endswith("RMSProp’s steps do not rest while the rate is what it is. Try --learning-rate auto.")
+    assert found.command is not None
+    assert "--learning-rate" not in found.command
+    assert "converged" == done(found.command, tmp_path, monkeypatch).verdict
+
+
+def test_float32_is_not_asked_for_more_digits_than_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither other epochs nor another rate bring them: double precision does."""
+    record, found = of(PENGUINS, Training(dtype="float32", tolerance=1e-10, epochs=300), tmp_path)
+    assert "rounding may keep it from it" in sentence(record)
+    assert ("In double precision:", True) == (found.advice, "float64" in (found.command or ""))
+    assert "converged" == done(found.command or "", tmp_path, monkeypatch).verdict
+
+
+def test_a_batch_of_all_rows_is_no_cloud(tmp_path: Path) -> None:
+    """Its steps are plain ones, and more of them are what is missing."""
+    record, found = of(PENGUINS, Training(batch_size=1000, epochs=20), tmp_path)
+    assert "cloud" not in sentence(record) + " ".join(found.reasons)
+    assert found.command is not None
+    assert "--epochs" in found.command
+
+
+@pytest.mark.parametrize(
+    ("settings", "said", "reason"),
+    [
+        ({"optimizer": "adamw", "learning_rate": 0.001, "epochs": 50}, "the decay of AdamW", "AdamW’s decay"),
+        ({"batch_size": 16, "learning_rate": 1e-7, "epochs": 20}, "seems too short", "the steps are too short"),
+        ({"loss": "huber", "delta": 0.01, "optimizer": "adam", "epochs": 1}, "allow more epochs", "where the epochs end"),
+    ],
+    ids=str,
+)
+def test_sentence_and_cure_say_the_same(settings: dict[str, Any], said: str, reason: str, tmp_path: Path) -> None:
+    """Whatever it is, both name it."""
+    record, found = of(PENGUINS, Training(**settings), tmp_path)
+    assert said in sentence(record)
+    assert reason in found.reasons[0]
 
 
 def test_nothing_is_cured_where_nothing_is_wrong(cases: dict[str, Path]) -> None:

@@ -18,7 +18,7 @@ from matplotlib.text import Annotation
 
 from gd.archive import read, read_record, read_run
 from gd.data import Array, Source, bundled
-from gd.figures import POINTS, THEMED, decimate, draw
+from gd.figures import POINTS, THEMED, decimate, draw, loss_words
 from gd.figures.picture import Picture, table
 from gd.figures.style import in_style, label_ends
 from gd.figures.surface import _seen
@@ -500,3 +500,25 @@ def test_without_an_optimum_none_is_drawn(tmp_path: Path) -> None:
     assert found["loss"].alt.endswith("There is no optimum.")
     penalised = run_tasks(source, trained.model_copy(update={"l2": 0.01}), tmp_path, "held", draw=False)
     assert "x0, optimum" in picture_of(penalised, weights).data
+
+
+@pytest.mark.parametrize(
+    ("settings", "far", "said"),
+    [
+        ({"standardize": False}, 1e8, "falls until the gradient is flat, above that of the optimum."),
+        (
+            {"loss": "poisson", "learning_rate": 2.0, "epochs": 200},
+            0.0,
+            "Near the optimum the steps are too long to come to rest.",
+        ),
+    ],
+)
+def test_captions_of_the_loss_are_of_how_it_ended(settings: dict[str, Any], far: float, said: str, tmp_path: Path) -> None:
+    """A gradient that is flat far from the optimum, and steps that lead past it and back for ever, fall to nothing."""
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(100, 1))
+    y = rng.poisson(np.exp(0.5 * x[:, 0])).astype(float) if "loss" in settings else far + 7 * x[:, 0] + rng.normal(size=100)
+    path = write_csv(tmp_path / "t.csv", far + x, y)
+    record, log = read_run(run_tasks(Source(path=str(path), target="y"), Training(**settings), tmp_path, draw=False))
+    assert log is not None
+    assert loss_words(record, log)[0].endswith(said)

@@ -252,3 +252,18 @@ def test_poisson_against_scikit_learn(name: str) -> None:
     top = steepest(A) * max(float(y.max()), 1)
     found = descended(problem, A.shape[1], top, epochs=100_000)
     np.testing.assert_allclose(found, [*theirs.coef_, theirs.intercept_], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1e2, 1e4, 1e6])
+@pytest.mark.parametrize("name", backends.available())
+def test_large_counts_keep_their_digits_in_float32(name: str, size: float) -> None:
+    """Near the optimum of counts of a million the loss is what is left of terms millions of times as large."""
+    rng = np.random.default_rng(6)
+    X = design(rng.normal(size=(200, 2)), True)
+    theta = np.array([0.2, -0.1, math.log(size)])
+    y = rng.poisson(np.exp(X @ theta)).astype(float)
+    y[0] = 0.0
+    single = theta.astype(np.float32)
+    expected, _ = backends.get("numpy").objective(poisson(X.astype(np.float32).astype(np.float64), y))(single.astype(float))
+    found, _ = backends.get(name).objective(poisson(X.astype(np.float32), y.astype(np.float32)))(single)
+    assert float(expected) == pytest.approx(float(found), rel=1e-3)

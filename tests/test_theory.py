@@ -98,6 +98,15 @@ def test_a_double_root_keeps_its_digits(root: int, epochs: int) -> None:
     assert pytest.approx((1 + (1 - s) * epochs) * mpmath.mpf(s) ** epochs, rel=1e-12, abs=1e-300) == found
 
 
+@pytest.mark.parametrize("root", [16, 40, 58, 63])
+@pytest.mark.parametrize("epochs", [1, 2, 5, 20, 100])
+def test_a_double_root_on_the_other_side_keeps_its_digits_too(root: int, epochs: int) -> None:
+    """αλ = (1 + √β)², where the heavy ball's automatic rate puts the steepest direction: eₜ = (-√β)ᵗ (1 + t (1 + √β))."""
+    s = root / 64
+    found = float(Law("momentum", s * s).distances((1 + s) ** 2, np.ones(1), np.array([epochs]))[0, 0])
+    assert pytest.approx((1 + (1 + s) * epochs) * mpmath.mpf(-s) ** epochs, rel=1e-12, abs=1e-300) == found
+
+
 def test_distances_without_a_rate_stay() -> None:
     """No step is taken at rate 0, nor in a direction without curvature, by any optimizer, after whatever number of epochs."""
     epochs = np.array([0, 1, 2, 1000, 10**6])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gd.cure import short_of_the_optimum
 from gd.data import Array
 from gd.figures.picture import Line, Picture, decimate, of_lines
 from gd.figures.style import LIMIT, THEORY, epoch_axis, in_style, label_ends, level, lines, log_axis, new_figure, saved, way
@@ -31,6 +32,11 @@ def loss_words(record: Record, log: EpochLog) -> tuple[str, str]:
     ended: str = "stopped" if any(fit.outcome == "stopped" for fit in record.fits) else record.verdict
     if record.verdict in {"converged", "exhausted"} and not record.diagnosis.attained:
         ended = "endless"
+    limit, rate = record.diagnosis.stable_below, record.training.learning_rate
+    if ended == "converged" and short_of_the_optimum(record) is not None:
+        ended = "short"
+    elif ended == "exhausted" and not record.diagnosis.quadratic and limit is not None and (rate or 0.0) >= limit:
+        ended = "cycles"
     caption = say(f"figures.loss.{ended}")
     if record.training.batch_size is not None:
         caption += f" {say('figures.loss.full_pass')}"
@@ -124,7 +130,7 @@ def excess(record: Record, log: EpochLog) -> Picture:
     factor = min(record.diagnosis.contraction or 0.0, 1e150) ** 2
     if not record.diagnosis.theory:
         caption = say("figures.excess.without_theory")
-    elif record.verdict == "diverged":
+    elif factor > 1:
         caption = say("figures.excess.grows", factor=number(factor))
     elif factor > 1e-3:
         caption = say("figures.excess.shrinks", factor=_factor(factor))
