@@ -26,6 +26,7 @@ __all__ = [
     "changed",
     "cure",
     "determined",
+    "epochs_of_its_own",
     "epochs_of_nesterov",
     "epochs_to_flat",
     "fallen_to",
@@ -153,6 +154,25 @@ def epochs_of_nesterov(record: Record, others: Sequence[int | None]) -> int | No
     epochs = math.ceil(_SWINGS * math.log(record.training.tolerance or _CLOSE) / math.log(factor)) + 1
     known = [other for other in others if other is not None]
     return epochs if known and _FASTER * epochs < min(known) else None
+
+
+def epochs_of_its_own(record: Record, share: float) -> tuple[float, int] | None:
+    """The fewest epochs within which momentum's slowest direction keeps no more of its way, and the automatic rate then.
+
+    Its automatic decay is the best for as many epochs as it is given, and so is its rate. None of other steps, where the decay
+    was chosen, and where so many epochs are not worth advising.
+    """
+    found, settings = record.diagnosis, record.training
+    assert found is not None
+    curved = np.array([value for value in found.eigenvalues if value > 0])
+    if settings.optimizer not in {"momentum", "nesterov"} or settings.decay_setting != "auto" or not len(curved):
+        return None
+    law = Law("momentum" if settings.optimizer == "momentum" else "nesterov")
+    for epochs in np.unique(np.geomspace(1, _MOST, 300).astype(int)).tolist():
+        rate, decay = law.best_within(epochs, float(curved.min()), float(curved.max()))
+        if np.abs(Law(law.optimizer, decay).distances(rate, curved, np.array([epochs]))).max() <= share:
+            return rate, epochs
+    return None
 
 
 def fallen_to(record: Record) -> float | None:
@@ -379,6 +399,15 @@ def _exhaustion(record: Record) -> Cure:
     if beyond_float32(record):
         reason = say("cure.few_digits", tolerance=number(settings.tolerance))
         return Cure((reason,), say("cure.double"), changed(record.run.command, dtype="float64"))
+    own = epochs_of_its_own(record, settings.tolerance or _CLOSE)
+    if own is not None and _may_be_whitened(record) and own[1] > 10 * settings.epochs:
+        own = None
+    if own is not None and settings.learning_rate_setting == "auto" and own[1] > settings.epochs:
+        enough = rounded(own[1])
+        return Cure(
+            (say("cure.own_decay", epochs=count(enough)), *_steep(record)), say("cure.with_epochs", epochs=count(enough)),
+            changed(record.run.command, epochs=str(enough)),
+        )  # fmt: skip
     if flat is not None and flat <= _MOST:
         reasons.append(
             say(
@@ -429,12 +458,16 @@ def _epochs_at_auto(record: Record) -> tuple[float, int] | None:
     """
     found, settings = record.diagnosis, record.training
     assert found is not None
+    if (
+        settings.learning_rate_setting == "fixed"
+        and (own := epochs_of_its_own(record, settings.tolerance or _CLOSE)) is not None
+    ):
+        return own
     name, decay = settings.optimizer, settings.decay or 0.0
     curved = np.array([value for value in found.eigenvalues if value > 0])
     if name not in {"momentum", "nesterov"} or settings.learning_rate_setting != "fixed" or not len(curved):
         return None
-    longest = (1 + math.sqrt(decay)) ** 2 if name == "momentum" and settings.decay_setting == "auto" else 1.0
-    rate = longest / float(curved[-1])
+    rate = 1 / float(curved[-1])
     factor = Law("momentum" if name == "momentum" else "nesterov", decay).contraction(rate, curved)
     if not 0 < factor < 1:
         return None

@@ -46,7 +46,6 @@ __all__ = ["Descent", "Found", "settle", "told_subgradients", "with_l1"]
 _ROBUST = 1.345  # robust standard deviations: 95 % of the efficiency of least squares where errors are normal
 _NORMAL = 0.6744897501960817  # median absolute deviation of the standard normal distribution
 _STEEPNESS = {"mse": 2.0, "notebook": 2.0, "huber": 1.0, "logistic": 0.25, "poisson": 1.0}  # largest curvature by ‖A‖²/n
-_FEW = 10.0  # epochs of all: no direction is waited for that is slower than so large a part of them
 _SAMPLED = 1 << 16  # rows
 _TRIED = 50  # epochs of a trial
 _HALVINGS = 50
@@ -316,9 +315,8 @@ def _decay(training: Training, seen: Spectrum, steepest: float) -> float | None:
         return _USUAL[training.optimizer]
     if training.stochastic:
         return _MEAN
-    slowest = max(seen.least, steepest * (_FEW / training.epochs) ** 2)  # what is slower than that is not waited for
     law = Law("momentum" if training.optimizer == "momentum" else "nesterov")
-    return law.best(min(slowest, steepest), steepest)[1]
+    return law.best_within(training.epochs, seen.least, steepest)[1]
 
 
 def _rate(

@@ -12,6 +12,9 @@ from gd.arrays import Array
 __all__ = ["PLAIN", "Law"]
 
 
+_FEW = 10.0  # epochs of all: no direction is waited for that is slower than so large a part of them
+
+
 class Law(NamedTuple):
     """The recurrence of an optimizer at a fixed learning rate α: e₁ = f e₀ and eₜ₊₁ = a eₜ + b eₜ₋₁ for the distance e.
 
@@ -69,6 +72,10 @@ class Law(NamedTuple):
         if self.optimizer == "nesterov":
             return 1 / largest, (1 - share) / (1 + share)
         return 2 / (least + largest), 0.0
+
+    def best_within(self, epochs: int, least: float, largest: float) -> tuple[float, float]:
+        """The same of the directions that so many epochs can bring to rest: what is slower is not waited for."""
+        return self.best(min(max(least, largest * (_FEW / epochs) ** 2), largest), largest)
 
 
 PLAIN = Law()

@@ -11,6 +11,7 @@ from gd.cure import (
     beyond_float32,
     bounces,
     determined,
+    epochs_of_its_own,
     epochs_of_nesterov,
     epochs_to_flat,
     fallen_to,
@@ -220,7 +221,9 @@ def _exhaustion(record: Record, num: Any) -> str:
         if best is not None:
             return say("exhausted.slow_best", epochs=count(rounded(best)), best=num(found.best_rate, 2), **slow)
         return say("exhausted.slow", **slow) + _condition_remedy(record)
-    more = {"said": text, "epochs": count(rounded(found.predicted_epochs)), "share": num(1e-6)}
+    own = epochs_of_its_own(record, 1e-3) if settings.learning_rate_setting == "auto" else None  # the loss by the square of it
+    needed = own[1] if own is not None else found.predicted_epochs
+    more = {"said": text, "epochs": count(rounded(needed)), "share": num(1e-6)}
     if best is not None and best <= settings.epochs:
         return say("exhausted.more_or_rate", best=num(found.best_rate, 2), rate=num(rate, 2), **more)
     if not settings.standardize and (found.condition or math.inf) >= 1e4:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -366,6 +367,32 @@ def test_float32_is_not_asked_for_more_digits_than_it_has(tmp_path: Path, monkey
     assert "rounding may keep it from it" in sentence(record)
     assert ("In double precision:", True) == (found.advice, "float64" in (found.command or ""))
     assert "converged" == done(found.command or "", tmp_path, monkeypatch).verdict
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"optimizer": "momentum", "epochs": 20}, {"optimizer": "nesterov", "epochs": 20},
+        {"optimizer": "momentum", "epochs": 100, "learning_rate": 0.001},
+        {"optimizer": "nesterov", "epochs": 50, "learning_rate": 0.001},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_momentum_is_advised_as_many_epochs_as_its_decay_then_needs(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The decay is the best for the epochs that it is given: with more of them fewer are needed than at the present one."""
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(200, 4)) @ np.linalg.cholesky(0.999 * np.ones((4, 4)) + 0.001 * np.eye(4)).T
+    path = write_csv(tmp_path / "t.csv", X, X.sum(axis=1) + rng.normal(size=200))
+    record, found = of(Source(path=str(path), target="y"), Training(**settings), tmp_path)
+    assert "exhausted" == record.verdict
+    assert found.command is not None
+    (advised,) = re.findall(r" --epochs (\d+)", found.command) or ["1000"]
+    again = done(found.command, tmp_path, monkeypatch)
+    assert "converged" == again.verdict
+    if advised != "1000":
+        assert again.fits[0].epochs > int(advised) / 3
 
 
 def test_a_batch_of_all_rows_is_no_cloud(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from gd.figures.picture import Picture, table
 from gd.figures.style import in_style, label_ends
 from gd.figures.surface import _seen
 from gd.figures.validation import folds, held, schedule
-from gd.figures.weights import weights
+from gd.figures.weights import bars, weights
 from gd.look import Look
 from gd.notation import number
 from gd.quality import from_csv
@@ -522,3 +522,19 @@ def test_captions_of_the_loss_are_of_how_it_ended(settings: dict[str, Any], far:
     record, log = read_run(run_tasks(Source(path=str(path), target="y"), Training(**settings), tmp_path, draw=False))
     assert log is not None
     assert loss_words(record, log)[0].endswith(said)
+
+
+def test_numbers_beside_bars_have_room(tmp_path: Path) -> None:
+    """Powers of ten are longer than other numbers: none is cut off at the edge of the picture."""
+    rng = np.random.default_rng(1)
+    X: Array = rng.normal(size=(40, 2))
+    path = write_csv(tmp_path / "huge.csv", X, -1e12 * X[:, 0] + 1e-3 * X[:, 1])
+    record, log = read_run(run_tasks(Source(path=str(path), target="y"), Training(epochs=50), tmp_path, draw=False))
+    assert log is not None
+    with in_style():
+        svg = bars(record, log).svg
+    width = float(re.findall(r'<svg[^>]* viewBox="0 0 ([\d.]+) ', svg)[0])
+    texts = re.findall(r'<text[^>]*text-anchor: start[^>]* x="([\d.]+)"[^>]*>([^<]*10[^<]*)', svg)
+    ends = [float(x) + 5.2 * len(text) for x, text in texts]  # digits of 9 pixels are 5.2 wide
+    assert texts
+    assert max(ends) < width

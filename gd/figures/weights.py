@@ -31,6 +31,7 @@ from gd.record import EpochLog, Fit, Record
 
 __all__ = ["as_trained", "bars", "have_bars", "optimum_as_trained", "weights"]
 
+_ROOM = 0.17  # of a figure, for numbers beside its bars
 _BARS = 20  # weights
 _LARGEST = 1e100
 
@@ -98,7 +99,9 @@ def bars(record: Record, log: EpochLog) -> Picture:
     features, ends, interval = record.dataset.features, [_standardised(record, fit) for fit in record.fits], _interval(record)
     order, whiskers = np.argsort(-np.abs(ends[0]), kind="stable"), None if interval is None else interval[:2]
     shown = order[:_BARS]
-    figure, axes = new_figure(0.75 + 0.27 * len(shown), top=0.99, left=0.36, right=0.83)
+    beside = [number(float(ends[0][j]), 3) for j in shown]
+    room = _ROOM + 0.013 * max(max(map(len, beside)) - 8, 0)  # for powers of ten more, which are fewer along the axis too
+    figure, axes = new_figure(0.75 + 0.27 * len(shown), top=0.99, left=0.36, right=1 - room)
     place = np.arange(len(shown))[::-1]
     colour, _, _ = look(record.fits[0])
     axes.barh(place, ends[0][shown], 0.62, color=colour, alpha=0.75, linewidth=0, zorder=3, label=record.fits[0].title)
@@ -118,12 +121,12 @@ def bars(record: Record, log: EpochLog) -> Picture:
     axes.set_ylim(-0.7, len(shown) - 0.3)
     axes.grid(False, axis="y")
     axes.margins(x=0.08)
-    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.xaxis.set_major_locator(MaxNLocator(4 if room == _ROOM else 2))
     plain_numbers(axes.xaxis)
     axes.set_xlabel(say("figures.bars.x", target=modelled(record, 20)))
-    for y, j in zip(place, shown, strict=True):
+    for y, text in zip(place, beside, strict=True):
         axes.annotate(
-            number(float(ends[0][j]), 3), (1.02, y), xycoords=("axes fraction", "data"), color=INK, fontsize=9, va="center",
+            text, (1.02, y), xycoords=("axes fraction", "data"), color=INK, fontsize=9, va="center",
             annotation_clip=False,
         )  # fmt: skip
     first = record.fits[0].title
