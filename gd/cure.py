@@ -12,42 +12,34 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from gd.course import (
+    CLOSE,
+    MOST,
+    STEEP,
+    batched,
+    beyond_float32,
+    bounces,
+    determined,
+    epochs_of_its_own,
+    epochs_of_nesterov,
+    epochs_to_flat,
+    fallen_to,
+    hardly_begun,
+    rounded,
+    short_of_the_optimum,
+    too_short,
+    unmoved,
+    wrong_gradients,
+)
 from gd.notation import count, number, visible
 from gd.phrases import plural, say
-from gd.record import Fit, Record
+from gd.record import Record
 from gd.settings import ADAPTIVE
 from gd.theory import Law
 
-__all__ = [
-    "Cure",
-    "batched",
-    "beyond_float32",
-    "bounces",
-    "changed",
-    "cure",
-    "determined",
-    "epochs_of_its_own",
-    "epochs_of_nesterov",
-    "epochs_to_flat",
-    "fallen_to",
-    "hardly_begun",
-    "rounded",
-    "short_of_the_optimum",
-    "too_short",
-    "unmoved",
-    "without",
-    "wrong_gradients",
-]
+__all__ = ["Cure", "changed", "cure", "without"]
 
-_STEEP = 1e4  # condition number from which some directions are far flatter than others
-_CLOSE = 1e-6  # of the first excess loss: where a descent counts as having arrived
-_FASTER = 4  # times fewer epochs: what another optimizer must be worth
-_SWINGS = 1.3  # times the epochs of its contraction alone: a velocity first leads past the optimum
-_FLATTEST = 1e-5  # of the first gradient: what float32 reaches
 _TOO_STEEP = 1e10  # condition number from which whitened steps keep so few digits that backends part
-_UNMOVED = 0.9  # of the first gradient: it has not fallen
-_HARDLY = 0.1  # of the first gradient: a descent that has hardly begun
-_MOST = 10**7  # epochs that are worth advising
 _USUAL = 1000  # epochs where nobody has said how many
 _PENALTY = 0.01  # L2, that is advised
 _LIMITS = {"gradient-descent": "2/λmax", "momentum": "2(1 + β)/λmax", "nesterov": "2(1 + β)/((1 + 2β)λmax)"}
@@ -91,155 +83,6 @@ def cure(record: Record) -> Cure | None:
     if record.verdict == "exhausted":
         return _exhaustion(record)
     return _flatness(record)
-
-
-def determined(record: Record) -> bool:
-    """Whether no other weights are as good: by the columns, or by an L2 penalty where these leave some open."""
-    found = record.diagnosis
-    assert found is not None
-    return found.rank is None or found.rank == found.parameters or bool(record.training.l2)
-
-
-def short_of_the_optimum(record: Record) -> float | None:
-    """Excess loss that a flat gradient has left, where it is more than the 1e-6 of the first that counts as arrived.
-
-    Of a target far from zero the first loss is all offset: then it is more than 1e-6 of the target's variance.
-    """
-    assert record.diagnosis is not None
-    excess, first = record.diagnosis.excess_loss, record.diagnosis.first_excess_loss
-    if not excess or not first:
-        return None
-    return excess if excess > _CLOSE * min(first, record.diagnosis.target_variance or first) else None
-
-
-def wrong_gradients(record: Record) -> list[Fit]:
-    """Fits whose backend's gradient is not that of the loss that it states."""
-    assert record.diagnosis is not None
-    wrong = []
-    for fit in record.fits:
-        ratio, error = record.diagnosis.gradient_ratio[fit.backend], record.diagnosis.gradient_error[fit.backend]
-        if ratio is not None and error is not None and max(abs(ratio - 1), error) > 1e-3:
-            wrong.append(fit)
-    return wrong
-
-
-def epochs_to_flat(record: Record) -> int | None:
-    """Epochs after which the gradient norm would meet the tolerance, had it gone on shrinking at the slowest rate."""
-    assert record.diagnosis is not None
-    factor = record.diagnosis.contraction or 0.0
-    norms = [fit.gradient_norm for fit in record.fits if fit.gradient_norm]
-    first = record.diagnosis.first_gradient_norm
-    if not (0 < factor < 1 and norms and first and record.training.tolerance):
-        return None
-    missing = math.log(max(norms) / (record.training.tolerance * first)) / -math.log(factor)
-    return max(fit.epochs for fit in record.fits) + max(math.ceil(missing), 1)
-
-
-def epochs_of_nesterov(record: Record, others: Sequence[int | None]) -> int | None:
-    """Epochs within which Nesterov's steps at their own rate would meet the tolerance; None where they are no remedy.
-
-    Args:
-        record: of plain descent.
-        others: epochs that other remedies need, of all of which it must be a quarter at most; None where they are none.
-    """
-    assert record.diagnosis is not None
-    curved, settings = np.array([value for value in record.diagnosis.eigenvalues if value > 0]), record.training
-    plain = settings.loss == "mse" and settings.optimizer == "gradient-descent" and settings.precondition == "none"
-    if not (plain and settings.schedule == "constant" and not settings.warm_up and not settings.l1 and len(curved)):
-        return None
-    rate, decay = Law("nesterov").best(float(curved.min()), float(curved.max()))
-    factor = Law("nesterov", decay).contraction(rate, curved)
-    if not 0 < factor < 1:
-        return None
-    epochs = math.ceil(_SWINGS * math.log(record.training.tolerance or _CLOSE) / math.log(factor)) + 1
-    known = [other for other in others if other is not None]
-    return epochs if known and _FASTER * epochs < min(known) else None
-
-
-def epochs_of_its_own(record: Record, share: float) -> tuple[float, int] | None:
-    """The fewest epochs within which momentum's slowest direction keeps no more of its way, and the automatic rate then.
-
-    Its automatic decay is the best for as many epochs as it is given, and so is its rate. None of other steps, where the decay
-    was chosen, and where so many epochs are not worth advising.
-    """
-    found, settings = record.diagnosis, record.training
-    assert found is not None
-    curved = np.array([value for value in found.eigenvalues if value > 0])
-    if settings.optimizer not in {"momentum", "nesterov"} or settings.decay_setting != "auto" or not len(curved):
-        return None
-    law = Law("momentum" if settings.optimizer == "momentum" else "nesterov")
-    for epochs in np.unique(np.geomspace(1, _MOST, 300).astype(int)).tolist():
-        rate, decay = law.best_within(epochs, float(curved.min()), float(curved.max()))
-        if np.abs(Law(law.optimizer, decay).distances(rate, curved, np.array([epochs]))).max() <= share:
-            return rate, epochs
-    return None
-
-
-def fallen_to(record: Record) -> float | None:
-    """The share of its first value that the gradient norm has fallen to, of the backend that is behind."""
-    assert record.diagnosis is not None
-    norms = [fit.gradient_norm for fit in record.fits if fit.gradient_norm is not None]
-    first = record.diagnosis.first_gradient_norm
-    return max(norms) / first if norms and first else None
-
-
-def beyond_float32(record: Record) -> bool:
-    """Whether the gradient is to become flatter than float32 lets it."""
-    return record.training.dtype == "float32" and 0 < record.training.tolerance < _FLATTEST
-
-
-def batched(record: Record) -> bool:
-    """Whether a step sees some of the rows only."""
-    return (record.training.batch_size or math.inf) < (record.dataset.rows_used or 0)
-
-
-def bounces(record: Record) -> bool:
-    """Whether steps are about as long as the learning rate whatever the gradient, and that never falls: RMSProp's."""
-    settings = record.training
-    return settings.optimizer == "rmsprop" and settings.schedule == "constant" and settings.learning_rate_setting == "fixed"
-
-
-def unmoved(record: Record) -> bool:
-    """Whether the gradient is about as long as it was at first, or longer."""
-    return (fallen_to(record) or 0.0) > _UNMOVED
-
-
-def hardly_begun(record: Record) -> bool:
-    """Whether somebody chose the learning rate, and the gradient has hardly fallen."""
-    return record.training.learning_rate_setting == "fixed" and (fallen_to(record) or 0.0) > _HARDLY
-
-
-def too_short(record: Record) -> bool:
-    """Whether the learning rate cannot be too long, so that a gradient that has hardly fallen means too short a one.
-
-    Of plain steps and momentum: it is below 1/λ of the largest curvature that they can meet (a hundredth of that between
-    batches, whose own may be larger). Of steps by the size of the gradient, which are about as long as the rate: all of them
-    together are shorter than the way of the furthest weight.
-    """
-    found, settings = record.diagnosis, record.training
-    assert found is not None
-    rate = settings.learning_rate or 0.0
-    if settings.optimizer not in ADAPTIVE:
-        return bool(found.steepest) and rate * (found.steepest or 0.0) < (1.0 if settings.batch_size is None else 0.01)
-    if settings.precondition != "none":
-        return False
-    names = record.dataset.features
-    shift, scale = settings.shift or (0.0,) * len(names), settings.scale or (1.0,) * len(names)
-    weights = [found.optimum[name] or 0.0 for name in names]
-    middle = (found.optimum_intercept or 0.0) + sum(map(math.prod, zip(weights, shift, strict=True)))
-    furthest = max(map(abs, [middle, *map(math.prod, zip(weights, scale, strict=True))]))
-    steps = max(fit.epochs for fit in record.fits) * math.ceil(
-        (record.dataset.rows_used or 1) / (settings.batch_size or math.inf)
-    )
-    if settings.optimizer == "adagrad":  # 1 + 1/√2 + 1/√3 + …
-        return rate * 2 * math.sqrt(steps) < furthest
-    return rate * steps * (10 if settings.optimizer == "rmsprop" else 1) < furthest  # its first ones are so much longer
-
-
-def rounded(epochs: int) -> int:
-    """To two significant digits, upwards: a prediction claims no more."""
-    unit: int = 10 ** max(len(str(epochs)) - 2, 0)
-    return -(-epochs // unit) * unit
 
 
 def changed(command: str, **settings: str | None) -> str:
@@ -399,7 +242,7 @@ def _exhaustion(record: Record) -> Cure:
     if beyond_float32(record):
         reason = say("cure.few_digits", tolerance=number(settings.tolerance))
         return Cure((reason,), say("cure.double"), changed(record.run.command, dtype="float64"))
-    own = epochs_of_its_own(record, settings.tolerance or _CLOSE)
+    own = epochs_of_its_own(record, settings.tolerance or CLOSE)
     if own is not None and _may_be_whitened(record) and own[1] > 10 * settings.epochs:
         own = None
     if own is not None and settings.learning_rate_setting == "auto" and own[1] > settings.epochs:
@@ -408,7 +251,7 @@ def _exhaustion(record: Record) -> Cure:
             (say("cure.own_decay", epochs=count(enough)), *_steep(record)), say("cure.with_epochs", epochs=count(enough)),
             changed(record.run.command, epochs=str(enough)),
         )  # fmt: skip
-    if flat is not None and flat <= _MOST:
+    if flat is not None and flat <= MOST:
         reasons.append(
             say(
                 "cure.slow", rate=number(rate), share=_share(found.contraction or 0.0), tolerance=number(settings.tolerance),
@@ -416,7 +259,7 @@ def _exhaustion(record: Record) -> Cure:
             )
         )  # fmt: skip
     auto = _epochs_at_auto(record)
-    if auto is not None and auto[1] <= _MOST and (flat is None or 2 * auto[1] < flat):
+    if auto is not None and auto[1] <= MOST and (flat is None or 2 * auto[1] < flat):
         enough = rounded(auto[1])
         reasons.append(say("cure.automatic_rate", rate=number(auto[0]), epochs=count(enough)))
         if enough <= settings.epochs:
@@ -425,9 +268,9 @@ def _exhaustion(record: Record) -> Cure:
         return Cure(tuple(reasons), advice, changed(_automatic(record), epochs=str(enough)))
     better = _rounded_down(found.best_rate) if found.best_rate else None  # of plain descent only
     need = _epochs_at(record, better) if better else None
-    if need is not None and need <= _MOST and (flat is None or 2 * need < flat):
+    if need is not None and need <= MOST and (flat is None or 2 * need < flat):
         reasons.append(say("cure.better_rate", rate=number(better), epochs=count(rounded(need))))
-    elif flat is None or flat > _MOST:
+    elif flat is None or flat > MOST:
         return _conditioned(record, reasons)
     steep = _steep(record)
     fast = epochs_of_nesterov(record, (flat, need))
@@ -460,7 +303,7 @@ def _epochs_at_auto(record: Record) -> tuple[float, int] | None:
     assert found is not None
     if (
         settings.learning_rate_setting == "fixed"
-        and (own := epochs_of_its_own(record, settings.tolerance or _CLOSE)) is not None
+        and (own := epochs_of_its_own(record, settings.tolerance or CLOSE)) is not None
     ):
         return own
     name, decay = settings.optimizer, settings.decay or 0.0
@@ -471,7 +314,7 @@ def _epochs_at_auto(record: Record) -> tuple[float, int] | None:
     factor = Law("momentum" if name == "momentum" else "nesterov", decay).contraction(rate, curved)
     if not 0 < factor < 1:
         return None
-    need = math.log(settings.tolerance or _CLOSE) / math.log(factor)
+    need = math.log(settings.tolerance or CLOSE) / math.log(factor)
     return rate, math.ceil(need - math.log(max(need, 1.0)) / math.log(factor)) + 1  # two equal roots shrink as t zᵗ does
 
 
@@ -479,7 +322,7 @@ def _may_be_whitened(record: Record) -> bool:
     """Whether its steps can be scaled by the whole curvature, and that makes a difference; the rate is then found anew."""
     found, settings = record.diagnosis, record.training
     assert found is not None
-    if found.condition is None or not _STEEP <= found.condition < _TOO_STEEP or settings.precondition != "none" or settings.l1:
+    if found.condition is None or not STEEP <= found.condition < _TOO_STEEP or settings.precondition != "none" or settings.l1:
         return False
     return settings.optimizer != "adamw" and settings.loss != "notebook"
 
@@ -532,7 +375,7 @@ def _without_theory(record: Record) -> Cure:
     flat = epochs_to_flat(record)
     if _may_be_whitened(record) and (flat is None or flat > 10 * settings.epochs):
         return _whitened(record, (reason, *_steep(record)))
-    if flat is not None and 10 * settings.epochs < flat <= _MOST:
+    if flat is not None and 10 * settings.epochs < flat <= MOST:
         advice, epochs = say("cure.with_epochs", epochs=count(rounded(flat))), rounded(flat)
     else:
         advice, epochs = say("cure.with_more"), 10 * settings.epochs
@@ -546,7 +389,7 @@ def _flatness(record: Record) -> Cure | None:
     if not found.attained:
         return None if any(fit.outcome == "stopped" for fit in record.fits) else _endless(record)
     short = short_of_the_optimum(record) is not None
-    if not (not determined(record) or (short and (found.condition is None or found.condition >= _STEEP))):
+    if not (not determined(record) or (short and (found.condition is None or found.condition >= STEEP))):
         return None
     made = _conditioned(record, [])
     return made if made.command is not None else None
@@ -557,7 +400,7 @@ def _conditioned(record: Record, reasons: list[str]) -> Cure:
     reasons = [*reasons, *_steep(record)]
     found = record.diagnosis
     assert found is not None
-    if not record.training.standardize and (found.condition is None or found.condition >= _STEEP):
+    if not record.training.standardize and (found.condition is None or found.condition >= STEEP):
         return Cure(tuple(reasons), say("cure.standardised"), changed(record.run.command, standardize=None))
     alike = _repeating(record)
     command = without(record.run.command, alike)
@@ -570,7 +413,7 @@ def _steep(record: Record) -> list[str]:
     """How ill the loss is conditioned, and by which columns; nothing where it is not."""
     found = record.diagnosis
     assert found is not None
-    if found.condition is not None and found.condition < _STEEP:
+    if found.condition is not None and found.condition < STEEP:
         return []
     alike = _repeating(record)
     if found.condition is None:
@@ -614,7 +457,7 @@ def _epochs_at(record: Record, rate: float) -> int | None:
     factor = max((abs(1 - rate * value) for value in curved), default=1.0)
     if not 0 < factor < 1:
         return None
-    return math.ceil(math.log(record.training.tolerance or _CLOSE) / math.log(factor)) + 1
+    return math.ceil(math.log(record.training.tolerance or CLOSE) / math.log(factor)) + 1
 
 
 def _rounded_down(rate: float) -> float:

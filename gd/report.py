@@ -10,7 +10,8 @@ import numpy as np
 
 from gd.changes import changes
 from gd.coefficients import coefficients, modelled
-from gd.cure import cure, wrong_gradients
+from gd.course import wrong_gradients
+from gd.cure import cure
 from gd.dialect import Format
 from gd.epoch_table import epoch_table
 from gd.figures import THEMED, Picture

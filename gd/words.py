@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from gd.cure import (
+from gd.course import (
+    STEEP,
     batched,
     beyond_float32,
     bounces,
@@ -95,7 +96,7 @@ def _convergence(record: Record, num: Any) -> str:
     elif record.diagnosis is not None and not record.diagnosis.attained:
         text = say("converged.rested", **which)
     elif (short := short_of_the_optimum(record)) is not None:
-        flat = record.diagnosis is None or record.diagnosis.condition is None or record.diagnosis.condition > 1e4
+        flat = record.diagnosis is None or record.diagnosis.condition is None or record.diagnosis.condition > STEEP
         name = "converged.short_flat" if flat else "converged.short_tolerance"
         text = say(name, above=_above(short, record, num), tolerance=num(record.training.tolerance), **which)
         remedy = _condition_remedy(record)
@@ -226,7 +227,7 @@ def _exhaustion(record: Record, num: Any) -> str:
     more = {"said": text, "epochs": count(rounded(needed)), "share": num(1e-6)}
     if best is not None and best <= settings.epochs:
         return say("exhausted.more_or_rate", best=num(found.best_rate, 2), rate=num(rate, 2), **more)
-    if not settings.standardize and (found.condition or math.inf) >= 1e4:
+    if not settings.standardize and (found.condition or math.inf) >= STEEP:
         return say("exhausted.more", **more) + _condition_remedy(record)
     fast = epochs_of_nesterov(record, (best, found.predicted_epochs))
     if fast is not None:
@@ -257,7 +258,7 @@ def _without_theory(record: Record, num: Any, text: str) -> str:
 def _condition_remedy(record: Record) -> str:
     """What to do about a loss that is far steeper in one direction than in another."""
     assert record.diagnosis is not None
-    if record.diagnosis.condition is not None and record.diagnosis.condition < 1e4:
+    if record.diagnosis.condition is not None and record.diagnosis.condition < STEEP:
         return ""
     alike = [visible(one.column) for one in record.dataset.remarks if one.kind in {"duplicate", "collinear"} and one.column]
     if alike:

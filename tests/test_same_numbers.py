@@ -18,7 +18,7 @@ import pytest
 
 from gd import archive
 from gd.cli.command import tell
-from gd.cure import epochs_to_flat, rounded
+from gd.course import epochs_to_flat, rounded
 from gd.data import Array, Source, bundled
 from gd.mail.digest import Item
 from gd.record import EpochLog, Record

@@ -15,7 +15,7 @@ CHAIN = (
     "table", "decoding", "stream", "blocks", "data", "columns", "signs", "moments", "device", "sampling", "scanning", "joining",
     "reading", "degeneracy", "validation", "inference", "settings", "problems", "optimum", "theory", "backends", "optimizers",
     "batches", "training", "sweep", "method", "limits", "comparison", "diagnosis", "descent", "sklearn", "record", "recording",
-    "model", "coefficients", "history", "retention", "changes", "cure", "epoch_table", "quality", "figures", "words",
+    "model", "coefficients", "history", "retention", "changes", "course", "cure", "epoch_table", "quality", "figures", "words",
     "rendering", "report", "overview", "archive", "prediction", "smtp", "mail", "outbox", "cli",
 )  # fmt: skip
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gd.cure import short_of_the_optimum
+from gd.course import short_of_the_optimum
 from gd.data import Array
 from gd.figures.picture import Line, Picture, decimate, of_lines
 from gd.figures.style import LIMIT, THEORY, epoch_axis, in_style, label_ends, level, lines, log_axis, new_figure, saved, way
