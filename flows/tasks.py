@@ -225,7 +225,7 @@ def compare_traces(
     comparison = _compared(draft, descent, found, seen, learning_rate, traces, determined.unique)
     gradients = [GradientCheck(*check) for check in checks]
     coarse = training.dtype == "float32" and not found.quadratic  # whose losses end in digits that are only rounding
-    losses = [_in_full(draft, descent, trace) for trace in traces] if coarse else None
+    losses = [_loss_at_the_end(draft, descent, trace, penalised=True) for trace in traces] if coarse else None
     diagnosis = diagnose(found, learning_rate, traces, gradients, determined.rank, descent.law, seen, descent.steepest, losses)
     with np.errstate(over="ignore", invalid="ignore"):
         optimum = scaling.to_units(found.optimum, training.intercept)
@@ -278,30 +278,22 @@ def _devices(training: Training) -> dict[str, str]:
     return {backend: backends.get(backend).device_title(device) for backend, device in places.items()}
 
 
-def _in_full(draft: Draft, descent: Descent, trace: Trace) -> float:
-    """The loss at the end with all penalties, in float64."""
+def _loss_at_the_end(draft: Draft, descent: Descent, trace: Trace, part: str = "", *, penalised: bool) -> float:
+    """In float64, of the rows trained on or of another part of them; with all penalties or with none."""
     theta = trace.end.astype(np.float64)
-    problem = descent.in_blocks(_load(draft, "design"), _load(draft, "target"))
+    problem = descent.in_blocks(_load(draft, f"{part}design"), _load(draft, f"{part}target"), penalised=penalised)
     with np.errstate(over="ignore", invalid="ignore"):
-        return float(problem.value(theta, *problem.arrays)) + float(
-            descent.training.l1 * np.abs(theta) @ descent.penalised(len(theta))
-        )
+        lasso = descent.training.l1 * np.abs(theta) @ descent.penalised(len(theta)) if penalised else 0.0
+        return float(problem.value(theta, *problem.arrays) + lasso)
 
 
 def _end(draft: Draft, descent: Descent, trace: Trace) -> tuple[float, float]:
     """The loss at the end without penalties, and that of the rows held out; NaN without any."""
-    theta = trace.end.astype(np.float64)
-
-    def loss(design: str, target: str) -> float:
-        problem = descent.in_blocks(_load(draft, design), _load(draft, target), penalised=False)
-        with np.errstate(over="ignore", invalid="ignore"):
-            return float(problem.value(theta, *problem.arrays))
-
     penalised = descent.l2 or descent.training.l1
     held = (draft.work / "held-design.npy").exists()
     return (
-        loss("design", "target") if penalised else trace.final_loss,
-        loss("held-design", "held-target") if held else float("nan"),
+        _loss_at_the_end(draft, descent, trace, penalised=False) if penalised else trace.final_loss,
+        _loss_at_the_end(draft, descent, trace, "held-", penalised=False) if held else float("nan"),
     )
 
 

@@ -411,7 +411,7 @@ def replacing(file: Path) -> Iterator[BinaryIO]:
         with beside.open("wb") as written:
             yield written
         _flush(beside)
-        with suppress(FileNotFoundError):
+        with suppress(OSError):  # there is none yet, or the file system has no modes
             shutil.copymode(file, beside)
         beside.replace(file)
     except BaseException:

@@ -301,15 +301,12 @@ def _epochs_at_auto(record: Record) -> tuple[float, int] | None:
     """
     found, settings = record.diagnosis, record.training
     assert found is not None
-    if (
-        settings.learning_rate_setting == "fixed"
-        and (own := epochs_of_its_own(record, settings.tolerance or CLOSE)) is not None
-    ):
-        return own
     name, decay = settings.optimizer, settings.decay or 0.0
     curved = np.array([value for value in found.eigenvalues if value > 0])
     if name not in {"momentum", "nesterov"} or settings.learning_rate_setting != "fixed" or not len(curved):
         return None
+    if (own := epochs_of_its_own(record, settings.tolerance or CLOSE)) is not None:
+        return own
     rate = 1 / float(curved[-1])
     factor = Law("momentum" if name == "momentum" else "nesterov", decay).contraction(rate, curved)
     if not 0 < factor < 1:

@@ -310,7 +310,7 @@ def join(
         features=features,
         left_out=tuple(left_out),
         format=first.format,
-        encoded=_encoded(scans, columns, features, origin, classes, source.dialect.decimal),
+        encoded=_encoded(first.kinds, columns, features, origin, classes, source.dialect.decimal),
         remarks=_remarks(scans, features, target, source.dialect),
         shards=tuple(
             Shard(
@@ -446,11 +446,11 @@ def _constant(value: float, date: bool, held: bool) -> str:
 
 
 def _encoded(
-    scans: Sequence[Scan], columns: Sequence[str], features: Sequence[str], origin: Array, classes: tuple[str, str] | None,
-    decimal: str,
+    kinds: dict[str, Holds], columns: Sequence[str], features: Sequence[str], origin: Array,
+    classes: tuple[str, str] | None, decimal: str,
 ) -> tuple[Encoded, ...]:  # fmt: skip
     """Columns of text that became numbers, and a target of other numbers than 0 and 1, as it writes them, that became these."""
-    found, kinds = [], scans[0].kinds
+    found = []
     if classes is not None and kinds[columns[-1]].kind == Kind.NUMBERS and classes != ("0", "1"):
         written = tuple(label.replace(".", decimal) for label in classes)
         found.append(Encoded(column=columns[-1], kind="category", levels=written))
@@ -462,8 +462,8 @@ def _encoded(
             since = timedelta(microseconds=int(origin[columns.index(column)]))
             first = datetime(1970, 1, 1) + since
             day = first.date().isoformat() if first == datetime(first.year, first.month, first.day) else first.isoformat()
-            made, zoned = tuple(name for name in (column,) if name in features), _zoned(scans, column)
-            found.append(Encoded(column=column, kind="dates", features=made, first=day, zoned=zoned))
+            made = (column,) if column in features else ()
+            found.append(Encoded(column=column, kind="dates", features=made, first=day, zoned=holds.zoned))
     return tuple(found)
 
 

@@ -190,13 +190,11 @@ def _signed(w: Array, linear: Array, H: Array, penalty: Array) -> Array:
             point = w + share * (solved - w)
             point[passing & (np.abs(point) <= 1e-15 * np.abs(w - solved))] = 0.0
             points.append(point)
-        values = [total(point) for point in points]
-        best = int(np.argmin(values))
-        if not values[best] < now:
-            points, values, best = [w], [now], 0
-        moved, (w, now) = values[best] < now, (points[best], values[best])
+        least = min(points, key=total)
+        if total(least) < now:
+            w, now = least, total(least)
         signs = np.sign(w)
-        if moved and best > 0:  # the others have signs of their own now, and are solved for again
+        if w is least and least is not solved:  # one has come to zero, and the others are solved for again
             continue
         slope = linear + H @ w
         beyond = np.where((w == 0) & (penalty > 0), np.abs(slope) - penalty, 0.0)

@@ -258,13 +258,16 @@ def poisson(X: Array, y: Array) -> Problem:
     per_row = 1 / len(y)
     logs = np.log(np.where(y > 0, y, 1))
 
-    def value(theta: Any, X: Any, y: Any, logs: Any) -> Any:
-        z = _linear(theta, X)  # forward pass
+    def loss(z: Any, y: Any, logs: Any) -> Any:
         xp, u = array_namespace(z), z - logs
-        return xp.where(y > 0, y * (xp.expm1(u) - u), xp.exp(z)).sum(-1) * per_row  # loss
+        return xp.where(y > 0, y * (xp.expm1(u) - u), xp.exp(z)).sum(-1) * per_row
+
+    def value(theta: Any, X: Any, y: Any, logs: Any) -> Any:
+        return loss(_linear(theta, X), y, logs)  # forward pass and loss
 
     def value_and_gradient(theta: Array, X: Array, y: Array, logs: Array) -> tuple[Any, Array]:
-        return value(theta, X, y, logs), (np.exp(_linear(theta, X)) - y) @ X * per_row  # forward pass, loss; backward pass
+        z = _linear(theta, X)  # forward pass
+        return loss(z, y, logs), (np.exp(z) - y) @ X * per_row  # loss; backward pass
 
     def hessian(theta: Array, X: Array, y: Array, logs: Array) -> Array:
         return np.asarray(X.T @ (X * (np.exp(X @ theta) * per_row)[:, None]))

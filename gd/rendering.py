@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from gd.look import current
 from gd.notation import count, listed, number, ordinal, visible, when
-from gd.phrases import FOLDER, say
+from gd.phrases import FOLDER, plural, say
 from gd.words import SYMBOLS, headline
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _made(folder: Path | None) -> Environment:
     )
     made.filters |= {
         "number": _unbroken(number), "unbroken": _unbroken(str), "count": count, "ordinal": ordinal, "listed": listed,
-        "visible": visible, "when": when,
+        "plural": plural, "visible": visible, "when": when,
     }  # fmt: skip
     made.globals |= {"SYMBOLS": SYMBOLS, "headline": headline, "say": say, "context_version": CONTEXT_VERSION}
     return made

@@ -434,7 +434,10 @@ def check_path(path: str) -> None:
 
 def is_address(path: str) -> bool:
     """Whether it names something that is not on this machine's disks, such as s3://bucket/a.csv."""
-    return "://" in path
+    try:
+        return "://" in path and bool(urlsplit(path))
+    except ValueError:  # brackets that enclose no host: nobody could ask there
+        return False
 
 
 def redacted(address: str) -> str:

@@ -355,7 +355,7 @@ def test_columns_too_alike_are_not_whitened(tmp_path: Path) -> None:
 def test_rmsprop_at_a_rate_that_never_falls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No number of epochs brings it to rest: a rate of its own does."""
     record, found = of(PENGUINS, Training(optimizer="rmsprop", learning_rate=10.0, epochs=3000), tmp_path)
-    assert sentence(record).endswith("RMSProp’s steps do not rest while the rate is what it is. Try --learning-rate auto.")
+    assert sentence(record).endswith("RMSProp's steps do not rest while the rate is what it is. Try --learning-rate auto.")
     assert found.command is not None
     assert "--learning-rate" not in found.command
     assert "converged" == done(found.command, tmp_path, monkeypatch).verdict

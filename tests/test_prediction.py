@@ -493,6 +493,7 @@ def test_words_that_are_off(mixed: Path, tmp_path: Path, capsys: pytest.CaptureF
         (["predict", str(mixed), str(new), "--keep", "z"], 1, "no column 'z' to keep."),
         (["predict", str(mixed), str(new), "--keep", "low"], 1, "a column 'low' to keep, and the output has one of that name."),
         (["predict", str(mixed), str(new), "--output", str(new)], 1, "is what is read. Name another file."),
+        (["predict", str(mixed), "http://[x/new.csv"], 1, "new.csv"),
         (["predict", str(mixed), str(new), "--output", str(tmp_path)], 1, "is a folder. Name a file in it."),
         (["predict", str(mixed), str(new), "--output", str(tmp_path / "no" / "x")], 1, "cannot be written (No such file"),
         (["predict", str(mixed), str(new), "--output", "/dev/full"], 1, "cannot be written (No space left on device)"),

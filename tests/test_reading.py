@@ -723,7 +723,9 @@ def test_parts_tell_their_zones_alike(tmp_path: Path) -> None:
     source = Source(path="parts", target="y", as_one="all", encode=("dates",))
     with pytest.raises(DataError, match=r"part-2\.csv, column 't': the dates do not tell their time zone, and those of "):
         read(parts(tmp_path, zoned, local), source)
-    assert True is read(parts(tmp_path, zoned, zoned), source).provenance.encoded[0].zoned
+    for text, tells in ((zoned, True), (local, False)):
+        (dates,) = read(parts(tmp_path, text, text), source).provenance.encoded
+        assert tells == dates.zoned
 
 
 def test_rows_of_parts_are_put_together(tmp_path: Path) -> None:

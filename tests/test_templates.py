@@ -218,14 +218,14 @@ def test_every_name_that_a_template_is_given_is_documented(
 
 def test_a_template_can_touch_every_documented_name(drawn: Drawn, swept: Path) -> None:
     """None of them is undefined in a block of the page, and every part of a record that the README names is there."""
-    filters = {"number", "count", "ordinal", "listed", "visible", "when", "unbroken"}
+    filters = {"number", "count", "ordinal", "plural", "listed", "visible", "when", "unbroken"}
     names = documented("report.html.j2") | documented("Everywhere") - filters
     parts = set(re.findall(r"`(record(?:\.\w+)+)`", README)) - {"record.diagnosis.reasons.condition"}
     assert {"record.run", "record.sweep", "record.report"} <= parts
     touched = "".join(
         f"[{name}={{{{ {name} is defined and ({name} | string | length > 0) }}}}]" for name in sorted(names | parts)
     )
-    used = "{{ 1.5 | number(2) }} {{ 2 | count }} {{ 3 | ordinal }} {{ ['1', '2'] | listed }} {{ 'a' | visible(9) }}"
+    used = "{{ 1.5 | number(2) }} {{ 2 | count }} {{ 3 | ordinal }} {{ 1 | plural }} {{ ['1', '2'] | listed }} {{ 'a' | visible(9) }}"
     used += "{{ record.run.started | when }}{{ table(rates[1], 'a') }}{{ picture(drawings.loss, pictures.loss) }}"
     used += "{{ fact('a', 'b') }}{{ result(record.fits[0], 'loss') }}"
     extended = f'{{% extends "gd/report.html.j2" %}}{{% block banner %}}{touched}{used}{{% endblock %}}'

@@ -28,6 +28,8 @@ STEPS: dict[str, dict[str, Any]] = {
     "adamw": {"optimizer": "adamw", "epochs": 50},
     "batches": {"batch_size": 32, "epochs": 20},
     "one batch": {"batch_size": 1000, "epochs": 20},
+    "bounces": {"optimizer": "rmsprop", "learning_rate": 10.0, "epochs": 3000},
+    "unmoved": {"loss": "huber", "delta": 0.01, "optimizer": "adam", "epochs": 1},
     "unknown": {"optimizer": "adam", "learning_rate": 1e200},
     "momentum": {"optimizer": "momentum", "learning_rate": 1.0},
     "nesterov": {"optimizer": "nesterov", "learning_rate": 1.0},
@@ -59,6 +61,10 @@ EXPECTED = {  # numbers stand in groups, and are those of run.json; what is not 
     r"does not become flat\.",
     "one batch": f"After 20 {PER_CENT}, and the gradient has fallen to (?P<share>\\S+) of its first length, where 1e-10 counts "
     r"as flat: allow more epochs\.",
+    "bounces": f"After 3,000 {PER_CENT}, and the gradient stays at (?P<share>\\S+) of its first length: RMSProp's steps do not "
+    r"rest while the rate is what it is\. Try --learning-rate auto\.",
+    "unmoved": r"After 1 epoch the loss is (?P<above>\S+) times the optimum's, and the gradient is still (?P<share>\S+) of its "
+    r"first length: allow more epochs\.",
     "batches": f"After 20 {PER_CENT}: steps that see 32 rows at once end in a cloud around the optimum, whose gradient is not "
     r"flat\.",
     "unknown": r"At the learning rate 1e\+200 the loss rose; the loss was last finite at epoch (?P<last>\S+)\. "

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -70,8 +70,7 @@ def _files(named: str) -> tuple[Path, Path]:
     """What may be read of this machine where a CSV or a model is named: the file itself, or a model in its folder."""
     from gd.model import NAME  # noqa: PLC0415
 
-    address = urlsplit(named)
-    file = Path(unquote(address.path) if address.scheme == "file" else named)
+    file = Path(unquote(named.removeprefix("file://")) if named.startswith("file://") else named)
     return file, file / NAME
 
 
