@@ -226,8 +226,8 @@ def test_a_template_can_touch_every_documented_name(drawn: Drawn, swept: Path) -
         f"[{name}={{{{ {name} is defined and ({name} | string | length > 0) }}}}]" for name in sorted(names | parts)
     )
     used = "{{ 1.5 | number(2) }} {{ 2 | count }} {{ 3 | ordinal }} {{ ['1', '2'] | listed }} {{ 'a' | visible(9) }}"
-    used += "{{ 1 | plural }}{{ record.run.started | when }}{{ table(rates[1], 'a') }}{{ picture(drawings.loss, pictures.loss) }}"
-    used += "{{ fact('a', 'b') }}{{ result(record.fits[0], 'loss') }}"
+    used += "{{ record.run.started | when }}{{ table(rates[1], 'a') }}{{ picture(drawings.loss, pictures.loss) }}"
+    used += "{{ 1 | plural }}{{ fact('a', 'b') }}{{ result(record.fits[0], 'loss') }}"
     extended = f'{{% extends "gd/report.html.j2" %}}{{% block banner %}}{touched}{used}{{% endblock %}}'
     page, faults = drawn(archive.read(swept), report=extended)
     assert [] == faults
